@@ -1,0 +1,294 @@
+"""The command ``thumbnet``: arguments, progress and messages; the work is done elsewhere.
+
+What does the work is imported by the command that needs it, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codegen import __version__, console
+from codegen.console import ProgressBar, guarded
+
+if TYPE_CHECKING:
+    from codegen.flow import SimulateReport
+    from codegen.images import LabelOptions
+
+app = typer.Typer(
+    name="thumbnet",
+    help="A trained MobileNet in ONNX goes in, verified int8 C for Cortex-M comes out.",
+    epilog="Example: thumbnet compile --core cortex-m4 -o build/demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Estimator(str, Enum):
+    """How activation ranges are taken from the calibration images."""
+
+    minmax = "minmax"
+    percentile = "percentile"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Out = Annotated[Path, typer.Argument(help="Folder that `thumbnet compile` made.", metavar="OUT")]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="Use at most so many images, evenly spaced."),
+]
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thumbnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug", envvar="THUMBNET_DEBUG", help="Show the traceback of an unexpected error."
+        ),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    console.state.debug = debug
+
+
+@app.command(
+    "compile", epilog="Example: thumbnet compile model.onnx --calibrate photos -o build/model"
+)
+@guarded
+def compile_(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.", metavar="OUT")],
+    model: Annotated[
+        Path | None,
+        typer.Argument(help="ONNX file; the trained default model if left out."),
+    ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Typical pictures: folder, .zip, or .npz with `images`."),
+    ] = None,
+    core: Annotated[
+        str | None,
+        typer.Option(help="Core to generate for, such as cortex-m4."),
+    ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(help="Board it must fit on; see `thumbnet boards`."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Prefix of files and C names."),
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            help="How a pixel becomes the input: unit (pixel/255), signed (pixel/127.5-1), raw, "
+            "torch (ImageNet mean and deviation), or 'mean=..,..,..;std=..,..,..;"
+            "channels=RGB|BGR|GRAY;resize=stretch|crop'."
+        ),
+    ] = None,
+    estimator: Annotated[
+        Estimator, typer.Option(help="How ranges are taken from the calibration images.")
+    ] = Estimator.minmax,
+    images: Annotated[
+        int, typer.Option("--images", "--limit", min=1, help="Calibration images at most.")
+    ] = 100,
+    no_build: Annotated[
+        bool, typer.Option("--no-build", help="Write C only; code and stack stay unmeasured.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace OUT if thumbnet made it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Turn an ONNX MobileNet into an int8 C program."""
+    if core and board:
+        raise typer.BadParameter("give --core or --board, not both: a board has its core")
+    from codegen import flow, tables
+    from codegen.preprocess import parse_preprocess
+
+    options = flow.CompileOptions(
+        model=model,
+        out=out,
+        calibrate=calibrate,
+        core=core,
+        board=board,
+        name=name,
+        preprocess=parse_preprocess(preprocess) if preprocess is not None else None,
+        estimator=estimator.value,
+        limit=images,
+        build=not no_build,
+        force=force,
+    )
+    with ProgressBar() as progress:
+        report = flow.compile_model(options, progress)
+    tables.show(report.to_json(), tables.compiled, as_json)
+
+
+@app.command(epilog="Example: thumbnet verify build/demo --on host,qemu:cortex-m4 --random 5")
+@guarded
+def verify(
+    out: Out,
+    on: Annotated[
+        str,
+        typer.Option(
+            help="Targets, separated by commas: host, qemu (the core OUT is for), "
+            "qemu:cortex-m3, qemu:all (every core where it fits)."
+        ),
+    ] = "host,qemu",
+    images: Annotated[
+        Path | None,
+        typer.Option(help="Pictures to run: folder, .zip or .npz."),
+    ] = None,
+    random: Annotated[
+        int, typer.Option(min=1, help="Random images to run when no pictures are given.")
+    ] = 10,
+    as_json: Json = False,
+) -> None:
+    """Compare every byte of every layer with the simulator, on host and emulated cores."""
+    from codegen import tables
+    from codegen.verify import verify_model
+
+    targets = tuple(word.strip() for word in on.split(",") if word.strip())
+    if not targets:
+        raise typer.BadParameter("name at least one target, for example host", param_hint="--on")
+    with ProgressBar() as progress:
+        report = verify_model(out, targets, images, 0 if images else random, progress)
+    tables.show(report.to_json(), tables.verified, as_json)
+    if not report.equal:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: thumbnet simulate build/demo --images photos -o result.npz")
+@guarded
+def simulate(
+    out: Out,
+    images: Annotated[Path, typer.Option(help="Pictures: folder, .zip, .npz or one file.")],
+    result: Annotated[
+        Path | None,
+        typer.Option("-o", "--result", help="Write names, classes, outputs, ... as .npz."),
+    ] = None,
+    tensor: Annotated[
+        list[str] | None,
+        typer.Option(help="Also write this tensor to RESULT; may be repeated."),
+    ] = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Run pictures through the bit-exact simulator."""
+    if tensor and not result:
+        raise typer.BadParameter("--tensor needs -o RESULT.npz to write to")
+    from codegen import flow, tables
+
+    with ProgressBar() as progress:
+        report = flow.simulate_model(out, images, limit, tuple(tensor or ()), progress)
+    if result:
+        _save_npz(result, report)
+    tables.show(report.to_json(), tables.simulated, as_json)
+
+
+def _save_npz(path: Path, report: SimulateReport) -> None:
+    """Writes the arrays of a simulation, the file as a whole or not at all."""
+    import numpy as np
+
+    arrays: dict[str, Any] = {
+        "names": np.array(report.names),
+        "classes": report.classes,
+        "outputs": report.outputs,
+        "probabilities": report.probabilities,
+        **{f"tensor:{name}": values for name, values in report.tensors.items()},
+    }
+    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            np.savez(file, **arrays)
+        os.chmod(unfinished, 0o644)
+        os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+@app.command(epilog="Example: thumbnet evaluate build/demo --data photos")
+@guarded
+def evaluate(
+    out: Out,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Labelled pictures: one folder per class, labels.csv, or .npz with `labels`."
+        ),
+    ],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="The ONNX file OUT was made from; the default model if left out."),
+    ] = None,
+    file_column: Annotated[str, typer.Option(help="Column of labels.csv.")] = "file",
+    class_column: Annotated[str, typer.Option(help="Column of labels.csv.")] = "class",
+    class_offset: Annotated[
+        int, typer.Option(help="Added to every class: 1 for a background class in front.")
+    ] = 0,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Measure top-1 and top-5 of the float network and of the int8 program."""
+    from codegen import flow, tables
+
+    labels = _labels(file_column, class_column, class_offset)
+    with ProgressBar() as progress:
+        report = flow.evaluate_model(out, model, data, labels, limit, progress)
+    tables.show(report.to_json(), tables.evaluated, as_json)
+
+
+def _labels(file_column: str, class_column: str, offset: int) -> LabelOptions:
+    from codegen.images import LabelOptions
+
+    return LabelOptions(file_column, class_column, offset)
+
+
+@app.command(epilog="Example: thumbnet info build/demo")
+@guarded
+def info(
+    path: Annotated[Path, typer.Argument(help="ONNX file or OUT folder.", metavar="MODEL|OUT")],
+    as_json: Json = False,
+) -> None:
+    """List layers, parameters and multiply-adds; of an OUT folder also flash and RAM."""
+    from codegen import flow, tables
+
+    tables.show(flow.info_model(path).to_json(), tables.described, as_json)
+
+
+@app.command(epilog="Example: thumbnet boards")
+@guarded
+def boards(as_json: Json = False) -> None:
+    """List the boards that thumbnet knows."""
+    from codegen import tables
+    from codegen.boards import list_boards, load_board
+
+    found = [load_board(name) for name in list_boards()]
+    tables.show(tables.boards_json(found), tables.boards, as_json)
+
+
+if __name__ == "__main__":
+    main()

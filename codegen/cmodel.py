@@ -1,0 +1,244 @@
+"""Plan -> the plain strings and numbers that the templates place.
+
+Nothing here knows Jinja, and the templates decide nothing: names, texts of arrays and arguments of
+calls are made here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from codegen.preprocess import pixel_table
+from codegen.ir import Graph, Shape
+from codegen.kernels.base import CArray, Kernel, KernelCall, Parameters
+from codegen.plan import ROW_COUNTER, Plan, Step
+
+_CTYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int32): "int32_t"}
+_CTYPES[np.dtype(np.uint32)] = "uint32_t"
+_NUMBERS_A_LINE = 24
+
+
+@dataclass(frozen=True)
+class ConstArray:
+    """A constant array: ``const CTYPE NAME[LENGTH] = { LINES };``."""
+
+    name: str
+    ctype: str
+    length: int
+    section: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Function:
+    """A kernel function: its template and the numbers written into it."""
+
+    name: str
+    template: str
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Call:
+    """One layer: the call, and what the checking build reports after it."""
+
+    index: int
+    comment: str
+    function: str
+    arguments: tuple[str, ...]
+    output: str
+    rows: int
+    row_bytes: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """The network's input or output, for the header."""
+
+    shape: Shape
+    bytes: int
+    scale: str
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class CModel:
+    """All that the generated files contain."""
+
+    name: str
+    macro: str
+    input: Port
+    output: Port
+    arena_bytes: int
+    input_offset: int
+    row_counter_offset: int
+    functions: tuple[Function, ...]
+    arrays: tuple[ConstArray, ...]
+    calls: tuple[Call, ...]
+    pixel_tables: ConstArray | None
+    channels: str
+    classes: tuple[str, ...]
+
+    @property
+    def all_arrays(self) -> tuple[ConstArray, ...]:
+        """Constants of the layers and of the input conversion."""
+        return self.arrays + ((self.pixel_tables,) if self.pixel_tables else ())
+
+    @property
+    def uses_arena(self) -> bool:
+        """False for a network of one layer."""
+        return len(self.calls) > 1
+
+
+def c_identifier(text: str) -> str:
+    """``text`` as a C identifier in lower case: other characters become underscores."""
+    name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
+    return name if name and not name[0].isdigit() else f"net_{name}".rstrip("_")
+
+
+def make_cmodel(plan: Plan, name: str) -> CModel:
+    """Everything the templates need for ``plan``.
+
+    Args:
+        plan: From ``codegen.plan``.
+        name: C identifier that all public names begin with.
+    """
+    graph = plan.graph
+    functions = _Functions()
+    arrays: list[ConstArray] = []
+    calls = []
+    for step in plan.steps:
+        call = step.kernel.call(graph, step.node)
+        constants = tuple(_constants(name, step, call))
+        arrays.extend(constants)
+        function = functions.name_of(step.kernel, call)
+        calls.append(_call(plan, step, function, constants))
+    offsets = {tensor: buffer.offset for tensor, buffer in plan.buffers.items()}
+    return CModel(
+        name=name,
+        macro=name.upper(),
+        input=_port(graph, graph.input),
+        output=_port(graph, graph.output),
+        arena_bytes=-(-plan.arena_bytes // 4) * 4,
+        input_offset=offsets[graph.input],
+        row_counter_offset=offsets[ROW_COUNTER],
+        functions=functions.all,
+        arrays=tuple(arrays),
+        calls=tuple(calls),
+        pixel_tables=_pixel_tables(graph, name),
+        channels=graph.preprocess.channels,
+        classes=tuple(_comment(text) for text in graph.classes),
+    )
+
+
+class _Functions:
+    """Hands out one function for each set of parameters."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self.all: tuple[Function, ...] = ()
+
+    def name_of(self, kernel: Kernel, call: KernelCall) -> str:
+        key = f"{kernel.family}/{kernel.name} {call.parameters}"
+        if key not in self._names:
+            self._names[key] = self._new_name(kernel, call.parameters)
+            template = f"kernels/{kernel.family}/{kernel.name}.c.jinja"
+            self.all += (Function(self._names[key], template, call.parameters),)
+        return self._names[key]
+
+    def _new_name(self, kernel: Kernel, parameters: Parameters) -> str:
+        base = f"{kernel.name}_{_shape_text(parameters)}".rstrip("_")
+        same = sum(1 for name in self._names.values() if re.fullmatch(rf"{base}(_v\d+)?", name))
+        return f"{base}_v{same + 1}" if same else base
+
+
+def _shape_text(parameters: Parameters) -> str:
+    """The part of a function's name that tells its shape."""
+    p = parameters
+    if "kernel_height" in p:
+        window = f"{p['kernel_height']}x{p['kernel_width']}s{p['stride_y']}_"
+    else:
+        window = ""
+    if "in_height" in p:
+        return f"{window}{p['in_height']}x{p['in_width']}x{p['in_channels']}_{p['out_channels']}"
+    keys = ("pixels", "inputs", "outputs", "channels", "elements")
+    return "x".join(str(p[key]) for key in keys if key in p)
+
+
+def _constants(name: str, step: Step, call: KernelCall) -> Iterator[ConstArray]:
+    for array in call.arrays:
+        yield _const_array(f"{name}_{step.index}_{array.role}", array)
+
+
+def _const_array(name: str, array: CArray) -> ConstArray:
+    values = array.values.reshape(-1)
+    texts = [str(value) for value in values.tolist()]
+    lines = tuple(
+        ", ".join(texts[start : start + _NUMBERS_A_LINE]) + ","
+        for start in range(0, len(texts), _NUMBERS_A_LINE)
+    )
+    section = "WEIGHTS" if array.is_weight else "TABLES"
+    return ConstArray(name, _CTYPES[values.dtype], len(values), section, lines)
+
+
+def _call(
+    plan: Plan, step: Step, function: str, constants: tuple[ConstArray, ...]
+) -> Call:
+    graph, node = plan.graph, step.node
+
+    def place(tensor: str) -> str:
+        if tensor == graph.input:
+            return "input"
+        if tensor == graph.output:
+            return "output"
+        return f"memory + {plan.buffers[tensor].offset}"
+
+    height, width, channels = graph.tensors[node.output].shape
+    shapes = " + ".join(_shape(shape) for shape in graph.shapes(node))
+    return Call(
+        index=step.index,
+        comment=_comment(
+            f"{step.index}: {node.op} {node.name}: {shapes} -> {height}x{width}x{channels}"
+        ),
+        function=function,
+        arguments=(
+            *(place(tensor) for tensor in node.inputs),
+            place(node.output),
+            *(array.name for array in constants),
+        ),
+        output=place(node.output),
+        rows=height,
+        row_bytes=width * channels,
+    )
+
+
+def _shape(shape: Shape) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _comment(text: str) -> str:
+    """``text`` made harmless inside a C comment: one line of printable ASCII."""
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return printable.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
+
+
+def _port(graph: Graph, name: str) -> Port:
+    tensor = graph.tensors[name]
+    assert tensor.q is not None
+    return Port(tensor.shape, tensor.size, f"{tensor.q.scale:.9g}f", tensor.q.zero_point)
+
+
+def _pixel_tables(graph: Graph, name: str) -> ConstArray | None:
+    """The int8 value of each pixel value of each channel; None where it is ``pixel - 128``."""
+    q = graph.input_tensor.q
+    assert q is not None
+    table = pixel_table(graph.preprocess, q)
+    if np.array_equal(table, np.tile(np.arange(-128, 128), (len(table), 1))):
+        return None
+    if (table == table[0]).all():
+        table = table[:1]
+    return _const_array(f"{name}_pixels", CArray("table", table))

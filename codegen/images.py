@@ -1,0 +1,415 @@
+"""Pictures: loading and resizing to the input size of a network.
+
+Sources are a folder of picture files (with or without one folder per class, or a labels.csv), a
+zip of the same, an npz with ``images`` (uint8 [N, H, W, C], RGB or grey) and optionally
+``labels``, or one picture file. Transparent pictures are laid over black, EXIF orientation is
+honoured, 16-bit grey keeps its upper byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from codegen.errors import ThumbnetError
+from codegen.ir import Preprocess, Shape
+from codegen.preprocess import (
+    CHANNELS,
+    Pixels,
+    for_channels,
+    parse_preprocess,
+    pixel_table,
+    to_float,
+    to_int8,
+)
+
+__all__ = [
+    "Images",
+    "LabelOptions",
+    "for_channels",
+    "load_images",
+    "parse_preprocess",
+    "pixel_table",
+    "to_float",
+    "to_int8",
+]
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+CROP_SHARE = 0.875
+LABELS_FILE = "labels.csv"
+
+_BLACK = (0, 0, 0, 255)
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Where class numbers come from.
+
+    Attributes:
+        file_column: Column of labels.csv with the picture's name.
+        class_column: Column of labels.csv with the class, a whole number.
+        offset: Added to every class number, 1 for a network with a background class in front.
+    """
+
+    file_column: str = "file"
+    class_column: str = "class"
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Pictures of the network's size.
+
+    Attributes:
+        pixels: uint8 [N, H, W, C], in the channel order of the preprocessing.
+        names: N file names relative to the source (``FILE[index]`` for an npz).
+        labels: int64 [N] class numbers, None if they were not asked for or there are none.
+    """
+
+    pixels: Pixels
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None = None
+
+
+def load_images(
+    source: Path,
+    shape: Shape,
+    preprocess: Preprocess,
+    limit: int | None = None,
+    labels: LabelOptions | None = None,
+) -> Images:
+    """Loads pictures in the size and channel order of a network, sorted by name.
+
+    Args:
+        source: Folder, zip, npz or one picture file.
+        shape: ``(H, W, C)`` of the network's input.
+        preprocess: Its resize rule and channel order are applied; its numbers are not.
+        limit: At most so many pictures, evenly spaced in the sorted order; the others are not
+            read.
+        labels: Where class numbers come from; None reads none.
+
+    Raises:
+        ThumbnetError: There are no pictures, or one cannot be read or does not fit, or the labels
+            do not belong to the pictures.
+    """
+    if limit is not None and limit < 1:
+        raise ThumbnetError(f"at least one picture is needed, {limit} were asked for")
+    order = preprocess.channels
+    if order in CHANNELS and CHANNELS[order] != shape[2] and not _is_npz(source):
+        raise ThumbnetError(
+            f"{source}: the network takes {shape[2]} channels and the preprocessing says {order}; "
+            "declare channels=GRAY for one channel, RGB or BGR for three"
+        )
+    try:
+        if source.is_dir():
+            return _from_files(_Folder(source), shape, preprocess, limit, labels)
+        if not source.exists():
+            raise ThumbnetError(f"{source}: there is no such file or folder")
+        if _is_npz(source):
+            return _from_npz(source, shape, preprocess, limit, labels)
+        if source.suffix.lower() == ".zip":
+            with _open_zip(source) as archive:
+                return _from_files(_Zip(source, archive), shape, preprocess, limit, labels)
+        if source.suffix.lower() in SUFFIXES:
+            return _from_files(_Folder(source.parent, source.name), shape, preprocess, limit, None)
+    except OSError as error:
+        raise ThumbnetError(f"{source}: cannot be read: {error.strerror or error}") from error
+    raise ThumbnetError(
+        f"{source}: neither a folder, a picture ({', '.join(SUFFIXES)}), a .zip nor a .npz"
+    )
+
+
+def _is_npz(source: Path) -> bool:
+    return source.suffix.lower() == ".npz"
+
+
+class _Folder:
+    """The files of a folder, or one of them, by their path relative to it."""
+
+    def __init__(self, root: Path, only: str | None = None) -> None:
+        self.where = str(root / only if only else root)
+        self._root = root
+        found = [root / only] if only else list(root.rglob("*"))
+        paths = {path.relative_to(root).as_posix(): path for path in found}
+        shown = [name for name in paths if _shown(name)] if only is None else list(paths)
+        self.files = sorted(name for name in shown if paths[name].is_file())
+        self.folders = {name for name in shown if paths[name].is_dir()}
+
+    def read(self, name: str) -> bytes:
+        return (self._root / name).read_bytes()
+
+
+class _Zip:
+    """The members of a zip, by their path below the folder that all of them share, if any."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.where = str(path)
+        self._archive = archive
+        names = [name for name in archive.namelist() if _shown(name)]
+        tops = {name.partition("/")[0] for name in names}
+        deeper = any(name.count("/") > 1 or name.endswith("/" + LABELS_FILE) for name in names)
+        self._prefix = f"{tops.pop()}/" if len(tops) == 1 and deeper else ""
+        inner = [name[len(self._prefix) :] for name in names]
+        self.files = sorted({name for name in inner if name and not name.endswith("/")})
+        self.folders = {name.rstrip("/") for name in inner if name.endswith("/")}
+
+    def read(self, name: str) -> bytes:
+        return self._archive.read(self._prefix + name)
+
+
+def _shown(name: str) -> bool:
+    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+
+
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    # A damaged archive raises nearly anything; only the operating system's errors mean more.
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise
+        raise ThumbnetError(f"{path}: damaged or no zip file ({_brief(error)})") from error
+
+
+def _from_files(
+    source: _Folder | _Zip,
+    shape: Shape,
+    preprocess: Preprocess,
+    limit: int | None,
+    options: LabelOptions | None,
+) -> Images:
+    names = [name for name in source.files if PurePosixPath(name).suffix.lower() in SUFFIXES]
+    if not names:
+        raise ThumbnetError(f"{source.where}: holds no pictures ({', '.join(SUFFIXES)})")
+    classes = _labels(source, names, options) if options else None
+    chosen = _spread(len(names), limit)
+    names = [names[i] for i in chosen]
+    pixels = np.empty((len(names), *shape), np.uint8)
+    wrong = []
+    for i, name in enumerate(names):
+        try:
+            pixels[i] = _decode(source.read(name), shape, preprocess)
+        # A damaged picture raises nearly anything, from struct.error to SyntaxError.
+        except Exception as error:
+            wrong.append(f"{name} ({_brief(error)})")
+    if wrong:
+        shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
+        raise ThumbnetError(
+            f"{source.where}: {len(wrong)} of {len(names)} pictures cannot be read: {shown}. "
+            "Remove or replace them"
+        )
+    return Images(pixels, tuple(names), None if classes is None else classes[chosen])
+
+
+def _spread(count: int, limit: int | None) -> NDArray[np.int64]:
+    """Indices of at most ``limit`` of ``count`` things, evenly spaced."""
+    taken = count if limit is None else min(limit, count)
+    return np.arange(taken, dtype=np.int64) * count // taken
+
+
+def _brief(error: BaseException) -> str:
+    text = str(error).splitlines()[0][:120] if str(error) else ""
+    if "cannot identify image file" in text:
+        return "no picture"
+    return text or type(error).__name__
+
+
+def _decode(data: bytes, shape: Shape, preprocess: Preprocess) -> Pixels:
+    height, width, channels = shape
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata and of large pictures; neither concerns the pixels.
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            picture = _flat(_upright(opened), "L" if channels == 1 else "RGB")
+    resized = np.asarray(_resize(picture, (width, height), preprocess.resize), np.uint8)
+    return _ordered(resized.reshape(height, width, channels), preprocess)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture) or picture
+    except Exception:
+        return picture  # Damaged EXIF data says nothing of the orientation.
+
+
+def _flat(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in 8 bits a channel, RGB or L, without transparency."""
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels")
+    if picture.mode.startswith("I"):
+        # 16-bit grey; like Pillow does for 16-bit colour, the upper byte is kept.
+        upper = np.clip(np.asarray(picture).astype(np.int64), 0, 65535) >> 8
+        picture = Image.fromarray(upper.astype(np.uint8))
+    elif picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, _BLACK), picture)
+    return picture.convert("RGB").convert(mode) if picture.mode != mode else picture
+
+
+def _resize(picture: Image.Image, size: tuple[int, int], rule: str) -> Image.Image:
+    """Applies a resize rule; ``size`` is (width, height). The right size is taken as it is."""
+    bilinear = Image.Resampling.BILINEAR
+    if picture.size == size:
+        return picture
+    if rule == "stretch":
+        return picture.resize(size, bilinear)
+    around = [round(n / CROP_SHARE) for n in size]
+    scale = max(a / n for a, n in zip(around, picture.size, strict=True))
+    scaled = tuple(max(a, round(n * scale)) for a, n in zip(around, picture.size, strict=True))
+    if scaled != picture.size:
+        picture = picture.resize((scaled[0], scaled[1]), bilinear)
+    left, top = ((n - s) // 2 for n, s in zip(scaled, size, strict=True))
+    return picture.crop((left, top, left + size[0], top + size[1]))
+
+
+def _ordered(pixels: Pixels, preprocess: Preprocess) -> Pixels:
+    return pixels[..., ::-1] if preprocess.channels == "BGR" else pixels
+
+
+# --- npz ----------------------------------------------------------------------------------------
+
+
+def _from_npz(
+    path: Path,
+    shape: Shape,
+    preprocess: Preprocess,
+    limit: int | None,
+    options: LabelOptions | None,
+) -> Images:
+    arrays = _read_npz(path, ("images", "labels") if options else ("images",))
+    if "images" not in arrays:
+        raise ThumbnetError(
+            f"{path}: has no array 'images'; save uint8 [N, H, W, C] pictures with "
+            "np.savez(file, images=pictures, labels=classes)"
+        )
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != shape[2]:
+        raise ThumbnetError(
+            f"{path}: 'images' is {images.dtype} {list(images.shape)}, but the network takes "
+            f"uint8 [N, H, W, {shape[2]}] pixels of 0..255"
+        )
+    if 0 in images.shape:
+        raise ThumbnetError(f"{path}: 'images' {list(images.shape)} holds no pictures")
+    classes = arrays.get("labels")
+    if classes is not None and (
+        classes.dtype.kind not in "iu" or classes.shape != images.shape[:1]
+    ):
+        raise ThumbnetError(
+            f"{path}: 'labels' is {classes.dtype} {list(classes.shape)}, but there must be one "
+            f"whole number for each of the {len(images)} pictures"
+        )
+    chosen = _spread(len(images), limit)
+    pixels = np.stack([_fit(images[i], shape, preprocess.resize) for i in chosen])
+    names = tuple(f"{path.name}[{i}]" for i in chosen)
+    if classes is None or options is None:
+        return Images(_ordered(pixels, preprocess), names)
+    shifted = _shifted(classes.astype(np.int64), options, str(path))
+    return Images(_ordered(pixels, preprocess), names, shifted[chosen])
+
+
+def _read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("one array only, as np.save writes it")
+        with file:
+            return {name: file[name] for name in names if name in file.files}
+    # A damaged file raises nearly anything; only the operating system's errors mean more.
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        text = f"{path}: damaged or no npz file of numbers ({_brief(error)})"
+        raise ThumbnetError(text) from error
+
+
+def _fit(image: Pixels, shape: Shape, rule: str) -> Pixels:
+    """A picture of an npz in the network's size, by the rule for files, channel by channel."""
+    height, width, channels = shape
+    if image.shape == shape:
+        return image
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(channels)]
+    return np.stack([np.asarray(_resize(p, (width, height), rule)) for p in planes], axis=-1)
+
+
+# --- labels -------------------------------------------------------------------------------------
+
+
+def _labels(
+    source: _Folder | _Zip, names: Sequence[str], options: LabelOptions
+) -> NDArray[np.int64] | None:
+    """One class number a picture: from labels.csv, else from one folder per class, else None."""
+    if LABELS_FILE in source.files:
+        rows = _read_csv(source, options)
+        lost = sorted(set(rows) - set(source.files))
+        bare = [name for name in names if name not in rows]
+        for text, wrong in (("is in the table, but not here", lost), ("has no row", bare)):
+            if wrong:
+                more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+                raise ThumbnetError(f"{source.where}: {LABELS_FILE}: {wrong[0]} {text}{more}")
+        numbers = [rows[name] for name in names]
+    else:
+        parents = [PurePosixPath(name).parent.as_posix() for name in names]
+        if any(parent == "." or "/" in parent for parent in parents):
+            return None
+        order = sorted({*parents, *(name for name in source.folders if "/" not in name)})
+        numbers = [order.index(parent) for parent in parents]
+    return _shifted(np.array(numbers, np.int64), options, source.where)
+
+
+def _read_csv(source: _Folder | _Zip, options: LabelOptions) -> dict[str, int]:
+    where = f"{source.where}: {LABELS_FILE}"
+    rows: dict[str, int] = {}
+    try:
+        text = _read(source, LABELS_FILE).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
+        columns = [column.strip() for column in reader.fieldnames or ()]
+        for option, column in (("file", options.file_column), ("class", options.class_column)):
+            if column not in columns:
+                raise ThumbnetError(
+                    f"{where} has no column {column!r}, only {', '.join(columns) or 'none'}; "
+                    f"name it with --{option}-column"
+                )
+        reader.fieldnames = columns
+        for row in reader:
+            name = PurePosixPath(row[options.file_column].strip().replace("\\", "/")).as_posix()
+            number = row[options.class_column].strip()
+            if not number.lstrip("-").isdecimal() or len(number) > 9:
+                raise ThumbnetError(
+                    f"{where}, line {reader.line_num}: class {number!r} is not a whole number"
+                )
+            if rows.setdefault(name, int(number)) != int(number):
+                raise ThumbnetError(f"{where}: {name} is in two classes, {rows[name]} and {number}")
+    except (ValueError, csv.Error) as error:
+        raise ThumbnetError(f"{where}: no readable table ({_brief(error)})") from error
+    return rows
+
+
+def _read(source: _Folder | _Zip, name: str) -> bytes:
+    try:
+        return source.read(name)
+    # A damaged archive raises nearly anything, from zlib.error to NotImplementedError.
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise
+        raise ValueError(_brief(error)) from error
+
+
+def _shifted(classes: NDArray[np.int64], options: LabelOptions, where: str) -> NDArray[np.int64]:
+    shifted = classes + options.offset
+    if shifted.min() < 0:
+        raise ThumbnetError(
+            f"{where}: class {classes.min()} with offset {options.offset} is negative; "
+            "classes count from 0, see --class-offset"
+        )
+    return shifted

@@ -1,0 +1,311 @@
+"""The portable family: C99 for every core and the host, on int8 tensors in NHWC order.
+
+Weights of convolutions are stored four output channels together, ``[O / 4][...][4]``, the last
+group filled up with zeros, so that one pass over the inputs serves four accumulators.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.ir import Graph, Node, QParams, Requant, Shape
+from codegen.kernels.base import (
+    CArray,
+    Kernel,
+    KernelCall,
+    Parameters,
+    Tiles,
+    raster_distance,
+    window_first_read,
+)
+from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+
+CHANNEL_TILE = 4
+PIXEL_TILE = 2
+
+
+def _q(graph: Graph, tensor: str) -> QParams:
+    q = graph.tensors[tensor].q
+    assert q is not None
+    return q
+
+
+def _shapes(graph: Graph, node: Node) -> tuple[Shape, Shape]:
+    return graph.tensors[node.inputs[0]].shape, graph.tensors[node.output].shape
+
+
+def _epilogue(requant: Requant) -> Parameters:
+    return {
+        "shift": requant.shift,
+        "output_zero": requant.zero_point,
+        "lo": requant.lo,
+        "hi": requant.hi,
+    }
+
+
+def _sizes(shape: Shape, out: Shape) -> Parameters:
+    return {
+        "in_height": shape[0],
+        "in_width": shape[1],
+        "in_channels": shape[2],
+        "out_height": out[0],
+        "out_width": out[1],
+        "out_channels": out[2],
+    }
+
+
+def _window(
+    node: Conv | Depthwise | AvgPool | MaxPool,
+) -> Parameters:
+    return {
+        "kernel_height": node.kernel[0],
+        "kernel_width": node.kernel[1],
+        "stride_y": node.stride[0],
+        "stride_x": node.stride[1],
+        "pad_top": node.pads.top,
+        "pad_left": node.pads.left,
+    }
+
+
+def _pack_channels(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+    """[O, n] -> [ceil(O / 4), n, 4]."""
+    outputs, n = weight.shape
+    groups = -(-outputs // CHANNEL_TILE)
+    padded = np.zeros((groups * CHANNEL_TILE, n), np.int8)
+    padded[:outputs] = weight
+    return np.ascontiguousarray(padded.reshape(groups, CHANNEL_TILE, n).transpose(0, 2, 1))
+
+
+def _channel_tiles(outputs: int) -> Tiles:
+    """Output channels in tiles of four, then the rest at once: (first, end, channels a tile)."""
+    return _tiles(outputs, CHANNEL_TILE, outputs % CHANNEL_TILE)
+
+
+def _tiles(total: int, step: int, rest: int) -> Tiles:
+    whole = total - total % step
+    tiles = ((0, whole, step), (whole, total, rest))
+    return tuple(tile for tile in tiles if tile[0] < tile[1])
+
+
+def _tables(bias: NDArray[Any], requant: Requant) -> tuple[CArray, CArray]:
+    return CArray("bias", bias.astype(np.int32)), CArray("multiplier", requant.multiplier)
+
+
+class _Portable(Kernel):
+    family = "portable"
+
+    def _window_distance(self, graph: Graph, node: Any) -> int:
+        shape, out = _shapes(graph, node)
+        first = window_first_read(shape, out, node.stride, node.pads.top, node.pads.left)
+        return raster_distance(first, out[2])
+
+
+class Pointwise(_Portable):
+    """1x1, stride 1: 2 pixels x 4 channels a tile; fully connected layers too."""
+
+    name = "pointwise"
+    op = Conv.op
+
+    def refuses(self, graph: Graph, node: Node) -> str | None:
+        assert isinstance(node, Conv)
+        whole_map = node.kernel == graph.shapes(node)[0][:2] and not node.pads.any
+        return None if node.pointwise or whole_map else "not 1x1 and not the whole map"
+
+    def _pixels(self, graph: Graph, node: Node) -> tuple[int, int, int]:
+        """Pixels, inputs and outputs a pixel; the whole map is one long pixel."""
+        shape, out = _shapes(graph, node)
+        pixels = out[0] * out[1]
+        return pixels, shape[0] * shape[1] * shape[2] // pixels, out[2]
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        pixels, inputs, outputs = self._pixels(graph, node)
+        first = np.arange(pixels, dtype=np.int64) * inputs
+        return raster_distance(first, outputs, PIXEL_TILE)
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, Conv) and node.requant is not None
+        pixels, inputs, outputs = self._pixels(graph, node)
+        weight = node.weight.reshape(outputs, inputs)
+        zero = _q(graph, node.inputs[0]).zero_point
+        folded = node.bias - zero * weight.astype(np.int64).sum(axis=1)
+        parameters = {
+            "pixels": pixels,
+            "inputs": inputs,
+            "outputs": outputs,
+            "pixel_tiles": _tiles(pixels, PIXEL_TILE, pixels % PIXEL_TILE),
+            "channel_tiles": _channel_tiles(outputs),
+            **_epilogue(node.requant),
+        }
+        return KernelCall(
+            parameters,
+            (CArray("weight", _pack_channels(weight)), *_tables(folded, node.requant)),
+        )
+
+
+class DirectConv(_Portable):
+    """Any kernel, stride and padding: 1 pixel x 4 channels a tile."""
+
+    name = "conv"
+    op = Conv.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return self._window_distance(graph, node)
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, Conv) and node.requant is not None
+        weight = node.weight.reshape(len(node.weight), -1)
+        parameters = {
+            **_sizes(*_shapes(graph, node)),
+            **_window(node),
+            "channel_tiles": _channel_tiles(len(node.weight)),
+            "input_zero": _q(graph, node.inputs[0]).zero_point,
+            **_epilogue(node.requant),
+        }
+        arrays = (CArray("weight", _pack_channels(weight)), *_tables(node.bias, node.requant))
+        return KernelCall(parameters, arrays)
+
+
+class DepthwiseConv(_Portable):
+    """Any kernel, stride, padding and multiplier; taps unrolled where the window is inside."""
+
+    name = "depthwise"
+    op = Depthwise.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return self._window_distance(graph, node)
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, Depthwise) and node.requant is not None
+        shape, out = _shapes(graph, node)
+        parameters = {
+            **_sizes(shape, out),
+            **_window(node),
+            "multiplier": node.multiplier,
+            "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
+            "input_zero": _q(graph, node.inputs[0]).zero_point,
+            **_epilogue(node.requant),
+        }
+        weight = node.weight.reshape(-1, out[2])
+        return KernelCall(
+            parameters, (CArray("weight", weight), *_tables(node.bias, node.requant))
+        )
+
+
+class AddKernel(_Portable):
+    """Element by element."""
+
+    name = "add"
+    op = Add.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return 0
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, Add) and node.requant is not None
+        r = node.requant
+        return KernelCall(
+            {
+                "elements": graph.tensors[node.output].size,
+                "a_zero": _q(graph, node.inputs[0]).zero_point,
+                "b_zero": _q(graph, node.inputs[1]).zero_point,
+                "ka": r.ka,
+                "kb": r.kb,
+                "shift": r.shift,
+                "output_zero": r.zero_point,
+                "lo": r.lo,
+                "hi": r.hi,
+            }
+        )
+
+
+class AvgPoolKernel(_Portable):
+    """Any window; one multiplier for each number of elements that a window can hold."""
+
+    name = "avgpool"
+    op = AvgPool.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return self._window_distance(graph, node)
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, AvgPool) and node.requant is not None
+        shape, out = _shapes(graph, node)
+        by_count = np.zeros(node.kernel[0] * node.kernel[1] + 1, np.int32)
+        by_count[list(node.counts(shape))] = node.requant.multiplier
+        parameters = {
+            **_sizes(shape, out),
+            **_window(node),
+            "count_pads": int(node.count_pads),
+            "input_zero": _q(graph, node.inputs[0]).zero_point,
+            "multiplier": int(node.requant.multiplier[0]) if len(node.counts(shape)) == 1 else 0,
+            **_epilogue(node.requant),
+        }
+        if parameters["multiplier"]:
+            return KernelCall(parameters)
+        return KernelCall(parameters, (CArray("multiplier", by_count),))
+
+
+class MaxPoolKernel(_Portable):
+    """Any window; positions outside the image do not take part."""
+
+    name = "maxpool"
+    op = MaxPool.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return self._window_distance(graph, node)
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, MaxPool)
+        return KernelCall({**_sizes(*_shapes(graph, node)), **_window(node)})
+
+
+class PadKernel(_Portable):
+    """Copies rows into a larger tensor."""
+
+    name = "pad"
+    op = Pad.op
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, Pad)
+        return KernelCall(
+            {
+                **_sizes(*_shapes(graph, node)),
+                "pad_top": node.pads.top,
+                "pad_left": node.pads.left,
+                "fill": node.fill(_q(graph, node.inputs[0])),
+            }
+        )
+
+
+class SoftmaxKernel(_Portable):
+    """Three passes over the channels of a pixel: maximum, sum, quotients."""
+
+    name = "softmax"
+    op = Softmax.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return 0
+
+    def call(self, graph: Graph, node: Node) -> KernelCall:
+        assert isinstance(node, Softmax) and node.table is not None
+        height, width, channels = graph.tensors[node.output].shape
+        parameters: Parameters = {
+            "pixels": height * width,
+            "channels": channels,
+        }
+        return KernelCall(parameters, (CArray("table", node.table),))
+
+
+KERNELS: tuple[Kernel, ...] = (
+    Pointwise(),
+    DirectConv(),
+    DepthwiseConv(),
+    AddKernel(),
+    AvgPoolKernel(),
+    MaxPoolKernel(),
+    PadKernel(),
+    SoftmaxKernel(),
+)

@@ -1,0 +1,134 @@
+"""Conv, Gemm and MatMul: everything with trained weights. Dense layers become convolutions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.onnx_import.builder import Builder, as_float32
+from codegen.onnx_import.node import OnnxNode
+from codegen.onnx_import.view import View
+from codegen.onnx_import.window import pads_of, pair, refuse_dilation
+from codegen.ops import Conv, Depthwise
+
+
+def conv(builder: Builder, node: OnnxNode) -> None:
+    """Conv, groups 1 or depthwise, dilation 1."""
+    weight = builder.numbers(node, 1, "weight")
+    if weight.ndim != 4:
+        raise node.error(
+            f"is a {weight.ndim - 2}-D convolution (weight {node.inputs[1]!r} of shape "
+            f"{list(weight.shape)}); only 2-D ones are supported"
+        )
+    view = builder.map_view(node)
+    outputs, inputs_of_group, *kernel_size = weight.shape
+    kernel = pair(node, kernel_size, "kernel_shape")
+    if node.integers("kernel_shape", kernel) != kernel:
+        raise node.error(f"has a kernel_shape other than that of its weight, {list(kernel)}")
+    refuse_dilation(node, kernel)
+    stride = pair(node, node.integers("strides", (1, 1)), "strides")
+    pads = pads_of(node, view.shape, kernel, stride)
+    groups, channels = node.integer("group", 1), view.shape[2]
+    if groups < 1 or inputs_of_group * groups != channels or outputs % groups:
+        raise node.error(
+            f"has weight {node.inputs[1]!r} of shape {list(weight.shape)} and group {groups}, "
+            f"which does not fit the {channels} channels of {node.inputs[0]!r}"
+        )
+    if groups not in (1, channels):
+        raise node.error(
+            f"is a grouped convolution ({groups} groups of {inputs_of_group} channels); only "
+            "group 1 and depthwise (group = channels) are supported"
+        )
+    bias = builder.numbers(node, 2, "bias") if node.given(2) else np.zeros(outputs)
+    if bias.shape != (outputs,):
+        raise node.error(
+            f"has bias {node.inputs[2]!r} of shape {list(bias.shape)} for {outputs} channels"
+        )
+    made: Conv | Depthwise
+    if groups == 1:
+        taps = as_float32(node, weight.transpose(0, 2, 3, 1), "weight")
+        made = Conv(
+            node.name, (view.tensor,), node.outputs[0], taps, as_float32(node, bias, "bias")
+        )
+    else:
+        by_channel = weight.reshape(channels, outputs // channels, *kernel)
+        taps = as_float32(node, by_channel.transpose(2, 3, 0, 1), "weight")
+        made = Depthwise(
+            node.name, (view.tensor,), node.outputs[0], taps, as_float32(node, bias, "bias")
+        )
+    builder.emit(node, replace(made, stride=stride, pads=pads), "NCHW")
+
+
+def gemm(builder: Builder, node: OnnxNode) -> None:
+    """Gemm of an activation and a constant matrix: ``alpha * x @ B + beta * C``."""
+    view = builder.view(node)
+    matrix = builder.numbers(node, 1, "weight")
+    if node.integer("transA", 0):
+        raise node.error("has transA = 1, which mixes the images of a batch; it is not supported")
+    if len(view.dims) != 2 or matrix.ndim != 2:
+        raise node.error(f"needs matrices, but {node.inputs[0]!r} has shape {view.onnx_shape}")
+    if node.integer("transB", 0):
+        matrix = matrix.T
+    bias = np.zeros(matrix.shape[1])
+    if node.given(2):
+        given = builder.numbers(node, 2, "bias")
+        try:
+            row = np.broadcast_to(given, (1, matrix.shape[1]))
+        except ValueError:
+            raise node.error(
+                f"has bias {node.inputs[2]!r} of shape {list(given.shape)} for "
+                f"{matrix.shape[1]} outputs"
+            ) from None
+        bias = node.number("beta", 1.0) * row[0]
+    _dense(builder, node, view, node.number("alpha", 1.0) * matrix, bias)
+
+
+def matmul(builder: Builder, node: OnnxNode) -> None:
+    """MatMul of an activation with a constant matrix on its right."""
+    if node.inputs[0] in builder.constants:
+        raise node.error(
+            f"multiplies by the constant {node.inputs[0]!r} from the left; only a constant matrix "
+            "on the right (a dense layer) is supported"
+        )
+    matrix = builder.numbers(node, 1, "weight")
+    while matrix.ndim > 2 and matrix.shape[0] == 1:
+        matrix = matrix[0]
+    if matrix.ndim != 2:
+        raise node.error(f"needs a matrix, but {node.inputs[1]!r} has shape {list(matrix.shape)}")
+    _dense(builder, node, builder.view(node), matrix, np.zeros(matrix.shape[1]))
+
+
+def _dense(
+    builder: Builder,
+    node: OnnxNode,
+    view: View,
+    matrix: NDArray[np.float64],
+    bias: NDArray[np.float64],
+) -> None:
+    """The product of the last dimension of ``view`` with ``matrix`` [inputs, outputs]."""
+    *outer, last = view.dims
+    inputs, outputs = matrix.shape
+    if inputs != view.onnx_shape[-1]:
+        raise node.error(
+            f"has weight {node.inputs[1]!r} for {inputs} inputs, but {node.inputs[0]!r} has "
+            f"{view.onnx_shape[-1]} (dimensions {view.described})"
+        )
+    left = set("".join(outer)) - {"N"}
+    if "N" in last or (left and last != ("C" if view.shape[2] > 1 else "")) or "C" in left:
+        raise node.error(
+            f"sums over the last of the dimensions {view.described}; only all of a map or its "
+            "channels can be summed over. If the map was meant to be [N, H, W, C], transpose it"
+        )
+    # The columns of the matrix are laid out as the input is: as if they were images.
+    whole = View.of(view.tensor, view.shape, ("N", last))
+    weight = matrix.T.reshape(outputs, 1, 1, inputs) if left else whole.to_nhwc(matrix.T)
+    made = Conv(
+        node.name,
+        (view.tensor,),
+        node.outputs[0],
+        as_float32(node, weight, "weight"),
+        as_float32(node, bias, "bias"),
+    )
+    builder.emit(node, made, (*outer, "C"))

@@ -1,0 +1,58 @@
+"""Which ONNX operators exist here, and what is said about those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from codegen.onnx_import import elementwise, layers, pool, shapes
+from codegen.onnx_import.builder import Builder
+from codegen.onnx_import.node import OnnxNode
+
+Handler = Callable[[Builder, OnnxNode], None]
+
+HANDLERS: Mapping[str, Handler] = {
+    "Add": elementwise.add,
+    "AveragePool": pool.average_pool,
+    "BatchNormalization": elementwise.batch_normalization,
+    "Cast": shapes.cast,
+    "CastLike": shapes.cast_like,
+    "Clip": elementwise.clip,
+    "Conv": layers.conv,
+    "Div": elementwise.divide,
+    "Dropout": shapes.dropout,
+    "Flatten": shapes.flatten,
+    "Gemm": layers.gemm,
+    "GlobalAveragePool": pool.global_average_pool,
+    "GlobalMaxPool": pool.global_max_pool,
+    "Identity": shapes.identity,
+    "MatMul": layers.matmul,
+    "Max": elementwise.maximum,
+    "MaxPool": pool.max_pool,
+    "Min": elementwise.minimum,
+    "Mul": elementwise.multiply,
+    "Pad": shapes.pad,
+    "ReduceMax": pool.reduce_max,
+    "ReduceMean": pool.reduce_mean,
+    "Relu": elementwise.relu,
+    "Reshape": shapes.reshape,
+    "Shape": shapes.shape,
+    "Softmax": elementwise.softmax,
+    "Squeeze": shapes.squeeze,
+    "Sub": elementwise.subtract,
+    "Sum": elementwise.add,
+    "Transpose": shapes.transpose,
+    "Unsqueeze": shapes.unsqueeze,
+}
+"""For each operator that may read an activation, the function that imports it."""
+
+CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
+
+# fmt: off
+QUANTIZED = frozenset((
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+    "ConvInteger", "MatMulInteger", "QLinearAdd", "QLinearMul", "QLinearAveragePool",
+    "QLinearGlobalAveragePool", "QLinearConcat", "QLinearSoftmax", "QLinearSigmoid",
+    "QLinearLeakyRelu", "QGemm",
+))
+# fmt: on
+"""Operators of quantized files, whatever their domain."""

@@ -1,0 +1,115 @@
+"""A look at the whole file before anything is imported: all that is unsupported, in one message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnx import AttributeProto, GraphProto
+
+from codegen.errors import ThumbnetError
+from codegen.onnx_import.constants import FOLDABLE
+from codegen.onnx_import.node import OnnxNode
+from codegen.onnx_import.registry import CONTROL_FLOW, HANDLERS, QUANTIZED
+
+LISTED = 12
+"""Nodes that a message names before it counts the rest."""
+
+
+def live_nodes(graph: GraphProto, path: Path, output: str) -> list[OnnxNode]:
+    """The nodes that the output depends on, in the order of the file."""
+    nodes = [OnnxNode(proto, index, path) for index, proto in enumerate(graph.node)]
+    makers = {name: node for node in nodes for name in node.outputs if name}
+    live: set[int] = set()
+    waiting = [output]
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is not None and node.index not in live:
+            live.add(node.index)
+            waiting += node.inputs
+    return [node for node in nodes if node.index in live]
+
+
+def refuse_quantized(nodes: list[OnnxNode], path: Path) -> None:
+    """Refuses a file that is quantized already.
+
+    Raises:
+        ThumbnetError: A node quantizes or works on integers.
+    """
+    quantized = [node for node in nodes if node.op_type in QUANTIZED]
+    if quantized:
+        raise ThumbnetError(
+            f"{path} is a quantized model ({len(quantized)} nodes such as {quantized[0].label}). "
+            "Quantized ONNX files are not supported yet: give the float model that it was made "
+            "from; thumbnet quantizes it itself."
+        )
+
+
+def refuse_unsupported(nodes: list[OnnxNode], path: Path, source: str) -> None:
+    """Refuses a graph with operators that cannot be imported, naming all of them.
+
+    Args:
+        nodes: The nodes that count.
+        path: The file.
+        source: Name of the graph's input.
+
+    Raises:
+        ThumbnetError: At least one node is not supported.
+    """
+    active = {source}
+    unsupported = []
+    for node in nodes:
+        is_active = any(name in active for name in node.inputs)
+        # The shape of an activation is known, and so is a constant cast to its type.
+        known = node.op_type == "Shape" or (
+            node.op_type == "CastLike" and node.inputs[0] not in active
+        )
+        if is_active and not known:
+            active.update(name for name in node.outputs if name)
+        if not _supported(node, is_active):
+            unsupported.append(node)
+    if unsupported:
+        control = any(node.op_type in CONTROL_FLOW for node in unsupported)
+        hint = " If, Loop and Scan: export the model for inference, without control flow."
+        raise ThumbnetError(
+            f"{path} has operators that are not supported: {_listed(unsupported)}."
+            + (hint if control else "")
+            + f" Supported are {', '.join(sorted(HANDLERS))}."
+        )
+    _refuse_second_outputs(nodes)
+
+
+def _supported(node: OnnxNode, active: bool) -> bool:
+    if node.proto.domain not in ("", "ai.onnx"):
+        return False
+    if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.proto.attribute):
+        return False
+    return node.op_type in (HANDLERS if active else FOLDABLE)
+
+
+def _refuse_second_outputs(nodes: list[OnnxNode]) -> None:
+    """Only the first output of a node exists here: indices, masks and statistics do not."""
+    read = {name for node in nodes for name in node.inputs if name}
+    for node in nodes:
+        extra = [name for name in node.outputs[1:] if name]
+        if node.op_type == "BatchNormalization" and extra:
+            raise node.error(
+                "has outputs for training statistics; export the model in evaluation mode"
+            )
+        for name in extra:
+            if name in read and node.op_type in HANDLERS:
+                raise node.error(
+                    f"has a second output {name!r} that is used (indices or a mask), which is not "
+                    "supported"
+                )
+
+
+def _listed(nodes: list[OnnxNode]) -> str:
+    by_type: dict[str, list[str]] = {}
+    for node in nodes[:LISTED]:
+        domain = node.proto.domain
+        kind = f"{domain}.{node.op_type}" if domain not in ("", "ai.onnx") else node.op_type
+        by_type.setdefault(kind, []).append(
+            repr(node.proto.name) if node.proto.name else f"node {node.index}"
+        )
+    text = "; ".join(f"{kind} ({', '.join(names)})" for kind, names in by_type.items())
+    return text + (f"; and {len(nodes) - LISTED} more" if len(nodes) > LISTED else "")

@@ -1,0 +1,35 @@
+"""The operators, one file each: shape rule, float reference, integer semantics.
+
+``OPS`` is the registry that the importer's output, the simulator, the kernels, the file format and
+the tests are all held against: an operator that is not listed here does not exist.
+"""
+
+from __future__ import annotations
+
+from codegen.ir import Node
+from codegen.ops.add import Add, AddRequant
+from codegen.ops.affine import Affine
+from codegen.ops.clip import Clip
+from codegen.ops.conv import Conv
+from codegen.ops.depthwise import Depthwise
+from codegen.ops.pad import Pad
+from codegen.ops.pool import AvgPool, MaxPool
+from codegen.ops.softmax import Softmax
+
+OPS: dict[str, type[Node]] = {
+    cls.op: cls for cls in (Conv, Depthwise, Add, AvgPool, MaxPool, Pad, Softmax, Affine, Clip)
+}
+
+__all__ = [
+    "OPS",
+    "Add",
+    "AddRequant",
+    "Affine",
+    "AvgPool",
+    "Clip",
+    "Conv",
+    "Depthwise",
+    "MaxPool",
+    "Pad",
+    "Softmax",
+]

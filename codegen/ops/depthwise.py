@@ -1,0 +1,91 @@
+"""Depthwise convolution: every input channel has its own filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.ir import NO_BOUNDS, Bounds, FloatArray, Int8Array, Node, Pads, QParams, Requant, Shape
+from codegen.ops.window import Size, output_size, pad
+from codegen.quant.fixed import requantize
+
+
+@dataclass(frozen=True, eq=False)
+class Depthwise(Node):
+    """Depthwise 2-D convolution, dilation 1; output channel ``c * m + j`` reads input channel c.
+
+    Attributes:
+        weight: [KH, KW, C, m], float32 or int8, m the channel multiplier.
+        bias: [C * m], float32 or int32.
+        stride: Rows, columns.
+        pads: Filled with real zero.
+        bounds: Clip of the result in real numbers; in an integer graph part of ``requant``.
+        requant: None in a float graph.
+    """
+
+    op: ClassVar[str] = "depthwise"
+
+    weight: NDArray[Any]
+    bias: NDArray[Any]
+    stride: Size = (1, 1)
+    pads: Pads = Pads()
+    bounds: Bounds = NO_BOUNDS
+    requant: Requant | None = None
+
+    @property
+    def kernel(self) -> Size:
+        """Rows and columns of the kernel."""
+        return self.weight.shape[0], self.weight.shape[1]
+
+    @property
+    def multiplier(self) -> int:
+        """Output channels an input channel."""
+        return int(self.weight.shape[3])
+
+    def infer(self, *shapes: Shape) -> Shape:
+        return (*output_size(shapes[0], self.kernel, self.stride, self.pads), self.bias.size)
+
+    def macs(self, *shapes: Shape) -> int:
+        height, width, _ = self.infer(*shapes)
+        return height * width * self.weight.size
+
+    @property
+    def parameters(self) -> int:
+        return self.weight.size + self.bias.size
+
+    def _sums(self, x: FloatArray) -> FloatArray:
+        """The sums over the windows of ``x`` [N, H, W, C], without bias: [N, Ho, Wo, C * m].
+
+        Columns are regrouped by their phase in the stride, so that each tap is one contiguous
+        stretch ``Wo * C`` long a row, whatever the number of channels.
+        """
+        height, width, channels = self.infer(x.shape[1:])  # type: ignore[arg-type]
+        x = np.repeat(pad(x, self.pads), self.multiplier, axis=3)
+        rows, columns = self.stride
+        phases = [
+            np.ascontiguousarray(x[:, :, phase::columns]).reshape(*x.shape[:2], -1)
+            for phase in range(min(columns, self.kernel[1]))
+        ]
+        weight = np.tile(self.weight.reshape(*self.kernel, 1, channels), (1, 1, width, 1))
+        acc = np.zeros((len(x), height, width * channels), x.dtype)
+        product = np.empty_like(acc)
+        for ky in range(self.kernel[0]):
+            window_rows = slice(ky, ky + (height - 1) * rows + 1, rows)
+            for kx in range(self.kernel[1]):
+                start = kx // columns * channels
+                tap = phases[kx % columns][:, window_rows, start : start + width * channels]
+                np.multiply(tap, weight[ky, kx].reshape(-1).astype(x.dtype), out=product)
+                acc += product
+        return acc.reshape(len(x), height, width, channels)
+
+    def run_float(self, *xs: FloatArray) -> FloatArray:
+        return np.clip(self._sums(xs[0]) + self.bias, self.bounds.lo, self.bounds.hi)
+
+    def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
+        # Exact in float32: quantization refuses kernels whose sums could reach 2**24.
+        assert self.requant is not None
+        x = xs[0].astype(np.float32) - np.float32(qs[0].zero_point)
+        return requantize(self._sums(x), self.requant, self.bias)

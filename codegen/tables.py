@@ -1,0 +1,205 @@
+"""Reports as tables for people. Each function turns the JSON document of a command into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from codegen import console
+from codegen.boards import Board
+
+Document = Mapping[str, Any]
+
+_LONGEST = 40
+"""Longest name of a layer or tensor in a table; the end of a name tells more than its beginning."""
+_PICTURES = 50
+"""Pictures that `simulate` lists for people."""
+
+
+def show(
+    document: Document, render: Callable[[Document], Iterable[RenderableType]], js: bool
+) -> None:
+    """Prints a report on stdout, as its JSON document or as tables; warnings go to stderr."""
+    if js:
+        console.print_json(document)
+        return
+    screen = console.output()
+    for part in render(document):
+        screen.print(part)
+    for text in document.get("warnings", ()):
+        console.warn(text)
+
+
+def compiled(report: Document) -> Iterable[RenderableType]:
+    """Layers, flash by section, RAM by part and multiply-adds of a compiled network."""
+    names = ("#", "layer", "op", "kernel", "output", "multiply-adds", "RAM live")
+    rows = [
+        (
+            _number(layer["index"]),
+            _short(layer["name"]),
+            layer["op"],
+            layer["kernel"],
+            _shape(layer["output"]),
+            _number(layer["macs"]),
+            _number(layer["ram_live"]),
+        )
+        for layer in report["layers"]
+    ]
+    yield _table("layers", names, rows, left=(1, 2, 3))
+    yield _bytes("flash, bytes", report["flash"])
+    yield _bytes("RAM, bytes", report["ram"])
+    where = f" on board {report['board']}" if report.get("board") else ""
+    yield Text(
+        f"{report['name']} for {report['core']}{where}: {_number(report['macs'])} multiply-adds, "
+        f"{_number(report['parameters'])} parameters, written to {report['out']}"
+    )
+
+
+def verified(report: Document) -> Iterable[RenderableType]:
+    """One row a target, then where it differs from the simulator."""
+    names = ("core", "images", "layers", "bytes compared", "result", "flash", "arena", "stack")
+    names += ("static", "instructions")
+    targets = report["targets"]
+    rows = []
+    for target in targets:
+        ram = target["ram"] or {}
+        rows.append(
+            (
+                target["target"],
+                *(_number(target[key]) for key in ("images", "layers", "bytes")),
+                "equal" if target["equal"] else "NOT EQUAL",
+                _number(target["flash"]),
+                *(_number(ram.get(part)) for part in ("arena", "stack", "static")),
+                _number(target["instructions"]),
+            )
+        )
+    yield _table("flash and RAM (arena, stack, static) in bytes", names, rows, left=(0, 4))
+    for target in targets:
+        if target.get("difference"):
+            yield Text(f"{target['target']}: {target['difference']}")
+
+
+def simulated(report: Document) -> Iterable[RenderableType]:
+    """Class and probability of the first pictures."""
+    pictures = report["images"]
+    rows = [
+        (_short(entry["name"]), _class(entry), f"{entry['probability']:.1%}")
+        for entry in pictures[:_PICTURES]
+    ]
+    yield _table("", ("picture", "class", "probability"), rows, left=(0, 1))
+    if len(pictures) > _PICTURES:
+        yield Text(f"and {_number(len(pictures) - _PICTURES)} pictures more, all with --json or -o")
+
+
+def _class(entry: Document) -> str:
+    label = entry.get("label")
+    return f"{entry['class']} {label}" if label else str(entry["class"])
+
+
+def evaluated(report: Document) -> Iterable[RenderableType]:
+    """Accuracy of the float network and of the int8 program side by side, in percent."""
+    rows = [
+        (name, *(_percent(report[name][key]) for key in ("top1", "top5")))
+        for name in ("float", "int8")
+    ]
+    yield _table("", ("network", "top-1 %", "top-5 %"), rows, left=(0,))
+    yield Text(
+        f"{_number(report['images'])} pictures; the two agree on {_percent(report['agreement'])} %"
+    )
+
+
+def described(report: Document) -> Iterable[RenderableType]:
+    """Layers of a network, and what it takes when it is compiled."""
+    names = ("#", "layer", "op", "input", "output", "multiply-adds", "parameters")
+    rows = [
+        (
+            _number(index),
+            _short(layer["name"]),
+            layer["op"],
+            _shape(layer["input"]),
+            _shape(layer["output"]),
+            _number(layer["macs"]),
+            _number(layer["parameters"]),
+        )
+        for index, layer in enumerate(report["layers"])
+    ]
+    yield _table("layers", names, rows, left=(1, 2))
+    for title, key in (("flash, bytes", "flash"), ("RAM, bytes", "ram")):
+        if report.get(key):
+            yield _bytes(title, report[key])
+    yield Text(
+        f"{report['name']}: {_number(report['macs'])} multiply-adds, "
+        f"{_number(report['parameters'])} parameters"
+    )
+
+
+def boards_json(found: Sequence[Board]) -> dict[str, Any]:
+    """The document of `thumbnet boards`: sizes in bytes, clock in Hz."""
+    return {
+        "boards": [
+            {
+                "name": board.name,
+                "title": board.title,
+                "core": board.core,
+                "clock_hz": board.clock_hz,
+                "flash": board.region("flash").length,
+                "ram": board.region("ram").length,
+                "status": board.status,
+            }
+            for board in found
+        ]
+    }
+
+
+def boards(report: Document) -> Iterable[RenderableType]:
+    """One row a board."""
+    rows = [
+        (
+            board["name"],
+            board["title"],
+            board["core"],
+            f"{board['clock_hz'] / 1e6:g}",
+            _number(board["flash"] // 1024),
+            _number(board["ram"] // 1024),
+            board["status"],
+        )
+        for board in report["boards"]
+    ]
+    names = ("board", "", "core", "MHz", "flash KB", "RAM KB", "status")
+    yield _table("", names, rows, left=(0, 1, 2, 6))
+
+
+def _table(
+    title: str, names: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int]
+) -> Table:
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for index, name in enumerate(names):
+        table.add_column(name, justify="left" if index in left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _bytes(title: str, parts: Document) -> Table:
+    return _table(title, tuple(parts), [[_number(value) for value in parts.values()]], left=())
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _shape(shape: Sequence[int] | str) -> str:
+    return shape if isinstance(shape, str) else "x".join(str(size) for size in shape)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else "..." + name[3 - _LONGEST :]

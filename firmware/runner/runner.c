@@ -1,0 +1,149 @@
+/*
+ * Runs the model over every image of a file, on a desktop or a microcontroller:
+ *
+ *   input.bin   int8 images, MODEL_INPUT_BYTES each           (read)
+ *   output.bin  int8 outputs, MODEL_OUTPUT_BYTES each         (written)
+ *   trace.bin   every row of every layer, in the checking build (-DTHUMBNET_CHECK) only:
+ *               uint32 layer, row, bytes, little endian; then the bytes
+ *
+ * and says so in one line: thumbnet images=N stack=BYTES instructions=N. Zero means not known.
+ *
+ * When instructions are counted, it is for the last image, and the stack is measured on the
+ * images before it: the counter's interrupt saves its registers on the model's stack.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "port.h"
+#include "thumbnet_model.h"
+
+/* Named so that the linker script can place it. Not on a desktop, where a section of its own would
+ * hide the end of the array from the address sanitizer. */
+#ifdef __arm__
+#define ARENA_SECTION __attribute__((section(".bss.thumbnet_arena")))
+#else
+#define ARENA_SECTION
+#endif
+
+ARENA_SECTION __attribute__((aligned(16))) static uint8_t arena[MODEL_ARENA_BYTES];
+static int8_t output[MODEL_OUTPUT_BYTES];
+
+#ifdef THUMBNET_CHECK
+static int32_t trace_file = PORT_NO_FILE;
+static bool trace_failed;
+
+void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uint32_t bytes);
+
+void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uint32_t bytes) {
+    const uint32_t record[3] = {layer, row, bytes};
+    if (!port_write(trace_file, record, sizeof record) || !port_write(trace_file, data, bytes)) {
+        trace_failed = true;
+    }
+}
+#endif
+
+static int fail(const char *what) {
+    port_text("thumbnet error: ");
+    port_text(what);
+    port_text("\n");
+    return 1;
+}
+
+static void put_number(const char *name, uint64_t value) {
+    char text[21];
+    char *digit = text + sizeof text - 1;
+    *digit = '\0';
+    do {
+        *--digit = (char)('0' + (int)(value % 10u));
+        value /= 10u;
+    } while (value != 0);
+    port_text(name);
+    port_text(digit);
+}
+
+/* The model may not depend on what is in the arena: give it something else than zeros. */
+static void spoil_arena(void) {
+#ifdef THUMBNET_CHECK
+    for (size_t i = 0; i < sizeof arena; i++) {
+        arena[i] = 0xA5;
+    }
+#endif
+}
+
+struct figures {
+    uint32_t stack;
+    uint64_t instructions;
+};
+
+static void run_model(const int8_t *input, bool count, struct figures *figures) {
+    if (count) {
+        port_count_start();
+        const uint64_t nothing = port_count_stop();
+        port_count_start();
+        model_run(arena, input, output);
+        figures->instructions = port_count_stop() - nothing;
+        return;
+    }
+    port_stack_paint();
+    model_run(arena, input, output);
+    const uint32_t used = port_stack_used();
+    if (used > figures->stack) {
+        figures->stack = used;
+    }
+}
+
+static int run_images(int32_t in, int32_t out, uint32_t images) {
+    struct figures figures = {0, 0};
+    int8_t *const input = (int8_t *)arena + MODEL_INPUT_OFFSET;
+    for (uint32_t i = 0; i < images; i++) {
+        spoil_arena();
+        if (!port_read(in, input, MODEL_INPUT_BYTES)) {
+            return fail("input.bin cannot be read");
+        }
+        run_model(input, port_counts() && i + 1 == images, &figures);
+        if (!port_write(out, output, sizeof output)) {
+            return fail("output.bin cannot be written");
+        }
+    }
+    put_number("thumbnet images=", images);
+    put_number(" stack=", figures.stack);
+    put_number(" instructions=", figures.instructions);
+    port_text("\n");
+    return 0;
+}
+
+static int run_files(int32_t in, int32_t out) {
+    const int32_t length = port_length(in);
+    if (length <= 0 || length % MODEL_INPUT_BYTES != 0) {
+        return fail("input.bin does not hold a whole number of images of " MODEL_NAME);
+    }
+    int status = run_images(in, out, (uint32_t)(length / MODEL_INPUT_BYTES));
+    if (!port_close(out) && status == 0) {
+        status = fail("output.bin cannot be written");
+    }
+    return status;
+}
+
+int main(void) {
+    const int32_t in = port_open_read("input.bin");
+    if (in == PORT_NO_FILE) {
+        return fail("input.bin cannot be opened");
+    }
+    const int32_t out = port_open_write("output.bin");
+    if (out == PORT_NO_FILE) {
+        return fail("output.bin cannot be opened");
+    }
+#ifdef THUMBNET_CHECK
+    trace_file = port_open_write("trace.bin");
+    if (trace_file == PORT_NO_FILE) {
+        return fail("trace.bin cannot be opened");
+    }
+    int status = run_files(in, out);
+    if ((!port_close(trace_file) || trace_failed) && status == 0) {
+        status = fail("trace.bin cannot be written");
+    }
+    return status;
+#else
+    return run_files(in, out);
+#endif
+}

@@ -1,0 +1,16 @@
+/* A stand-in for a generated model: small enough to know every byte of its result. */
+#ifndef TINY_H
+#define TINY_H
+
+#include <stdint.h>
+
+#define TINY_INPUT_BYTES 5
+#define TINY_OUTPUT_BYTES 3
+#define TINY_INPUT_OFFSET 4
+#ifndef TINY_ARENA_BYTES
+#define TINY_ARENA_BYTES 64
+#endif
+
+void tiny_run(void *arena, const int8_t *input, int8_t *output);
+
+#endif

@@ -1,0 +1,187 @@
+"""Boards and cores as data, and the linker scripts made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codegen.boards import CORES, list_boards, load_board, load_core, read_board
+from codegen.errors import ThumbnetError
+from codegen.linker import Layout, Need, linker_script, plan_layout
+from codegen.resources import resource
+
+K = 1024
+M = 1024 * K
+SMALL = Need(code=8 * K, weights=16 * K, variables=64, arena=2 * K)
+
+BOARD_TOML = """
+title = "A board"
+core = "cortex-m4"
+clock_hz = 1000000
+status = "untested on hardware"
+stack_bytes = 1024
+main_stack_bytes = 256
+[[regions]]
+name = "FLASH"
+origin = 0
+length = 65536
+kind = "flash"
+[[regions]]
+name = "RAM"
+origin = 0x20000000
+length = 8192
+kind = "ram"
+"""
+
+
+def write_board(folder: Path, text: str) -> Path:
+    (folder / "board.toml").write_text(text)
+    return folder
+
+
+def test_every_core_is_emulated_by_a_board_that_exists() -> None:
+    for core in CORES.values():
+        assert load_board(core.qemu_board).qemu_machine is not None
+        assert f"-mcpu={core.name}" in core.gcc_flags
+
+
+def test_cores_differ_in_what_they_have() -> None:
+    assert {name for name, core in CORES.items() if core.has_mve} == {"cortex-m55"}
+    without_dsp = {name for name, core in CORES.items() if not core.has_dsp}
+    assert without_dsp == {"cortex-m0", "cortex-m0plus", "cortex-m3"}
+    assert without_dsp == {name for name, core in CORES.items() if not core.has_fpu}
+
+
+def test_the_boards_are_these() -> None:
+    assert list_boards() == [
+        "microbit",
+        "mps2_an385",
+        "mps2_an386",
+        "mps2_an500",
+        "mps2_an505",
+        "mps3_an547",
+        "netduinoplus2",
+    ]
+
+
+def test_memory_of_the_microbit() -> None:
+    board = load_board("microbit")
+    assert (board.region("flash").length, board.region("ram").length) == (256 * K, 16 * K)
+    assert board.region("ram").origin == 0x20000000
+
+
+@pytest.mark.parametrize("name", list_boards())
+def test_regions_do_not_overlap(name: str) -> None:
+    regions = sorted(load_board(name).regions, key=lambda region: region.origin)
+    for low, high in zip(regions, regions[1:], strict=False):
+        assert low.origin + low.length <= high.origin
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("mps2_an368", "mps2_an386"), ("micro", "microbit")])
+def test_unknown_board_suggests_the_nearest(wrong: str, right: str) -> None:
+    with pytest.raises(ThumbnetError, match=f"unknown board {wrong}: did you mean {right}"):
+        load_board(wrong)
+
+
+def test_unknown_core_suggests_the_nearest() -> None:
+    with pytest.raises(ThumbnetError, match="did you mean cortex-m4"):
+        load_core("cortexm4")
+
+
+def test_a_name_like_nothing_gets_no_suggestion() -> None:
+    with pytest.raises(ThumbnetError, match="unknown core zzz: thumbnet knows cortex-m0, "):
+        load_core("zzz")
+
+
+def test_a_new_board_is_one_folder(tmp_path: Path) -> None:
+    board = read_board(write_board(tmp_path, BOARD_TOML))
+    assert (board.name, board.qemu_machine, board.region("ram").length) == (
+        tmp_path.name,
+        None,
+        8192,
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "A board"\n', "", "the key title is missing"),
+        ("clock_hz = 1000000", 'clock_hz = "fast"', "clock_hz is 'fast', it must be a whole"),
+        ("stack_bytes = 1024", "stack_bytes = 0", "must be a whole number >= 1"),
+        ("stack_bytes = 1024", "stack_bytes = 1024\ncolour = 3", "unknown key colour"),
+        ("cortex-m4", "cortex-m5", "did you mean cortex-m"),
+        ('kind = "ram"', 'kind = "disk"', "kind is 'disk', it must be \"flash\""),
+        ('kind = "ram"', 'kind = "external"', 'needs a region of kind = "ram"'),
+        ("untested on hardware", "fine", 'status is .* it must be "emulated"'),
+        ("title =", "title", "no valid TOML"),
+    ],
+)
+def test_a_wrong_board_file_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in BOARD_TOML
+    text = BOARD_TOML.replace(old, new, 1) if new != "fine" else BOARD_TOML.replace(old, new)
+    with pytest.raises(ThumbnetError, match=message) as error:
+        read_board(write_board(tmp_path, text))
+    assert "board.toml" in str(error.value)
+
+
+def test_a_missing_resource_is_told() -> None:
+    with pytest.raises(ThumbnetError, match="has no templates/nothing"):
+        resource("templates", "nothing")
+
+
+@pytest.mark.parametrize("name", list_boards())
+def test_linker_script(name: str, golden: Callable[[str, str], None]) -> None:
+    board = load_board(name)
+    golden(f"linker/{name}.ld", linker_script(board, plan_layout(board, SMALL)))
+
+
+def test_linker_script_with_weights_and_arena_outside(
+    golden: Callable[[str, str], None],
+) -> None:
+    board = load_board("mps2_an386")
+    need = Need(code=8 * K, weights=5 * M, variables=64, arena=6 * M)
+    golden("linker/mps2_an386_external.ld", linker_script(board, plan_layout(board, need)))
+
+
+@pytest.mark.parametrize(
+    ("weights", "arena", "layout"),
+    [
+        (100 * K, 100 * K, ("ITCM", "RAM")),
+        (600 * K, 100 * K, ("SRAM", "RAM")),
+        (3 * M, 5 * M, ("DDR", "DDR")),
+        (600 * K, 4 * M, ("SRAM", "DDR")),
+    ],
+)
+def test_what_is_too_large_goes_to_the_next_memory(
+    weights: int, arena: int, layout: tuple[str, str]
+) -> None:
+    board = load_board("mps3_an547")
+    plan = plan_layout(board, Need(code=16 * K, weights=weights, variables=100, arena=arena))
+    assert (plan.weights, plan.arena) == layout
+
+
+def test_a_full_flash_without_alternative_is_left_to_the_linker() -> None:
+    board = load_board("microbit")
+    layout = plan_layout(board, Need(code=16 * K, weights=240 * K, variables=64, arena=2 * K))
+    assert layout == Layout("FLASH", "RAM", 1024, 256)
+
+
+@pytest.mark.parametrize(
+    ("need", "message"),
+    [
+        (Need(8 * K, 256 * K, 64, 2 * K), r"the weights need 262144 bytes.*8192 too many"),
+        (Need(8 * K, 16 * K, 64, 16 * K), r"the arena need 16384 bytes, 15040 are left in RAM"),
+        (Need(300 * K, 0, 64, 2 * K), r"code and tables need 307200 bytes, FLASH has 262144"),
+        (Need(8 * K, 0, 16 * K, 0), r"stacks and variables need 17664 bytes, RAM has 16384"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_bytes(need: Need, message: str) -> None:
+    with pytest.raises(ThumbnetError, match=message):
+        plan_layout(load_board("microbit"), need)
+
+
+def test_stack_size_can_be_chosen() -> None:
+    layout = plan_layout(load_board("microbit"), SMALL, stack_bytes=1536)
+    assert ". += 1536;" in linker_script(load_board("microbit"), layout)
