@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -95,7 +96,7 @@ def function_at(elf: Path, address: int) -> str | None:
     return None
 
 
-def _open(path: Path, file: object) -> ELFFile:
+def _open(path: Path, file: IO[bytes]) -> ELFFile:
     try:
         return ELFFile(file)
     except ELFError as error:

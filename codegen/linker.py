@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jinja2
-
 from codegen.boards import Board, Region
 from codegen.errors import ThumbnetError
-from codegen.resources import resource
+from codegen.render import render_template
 
 # What the object files do not show: alignment, and the compiler's support library in the code.
 _ALIGNMENT = 64
@@ -100,15 +98,8 @@ def _first_fit(
 
 def linker_script(board: Board, layout: Layout) -> str:
     """The text of the linker script."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
-    source = resource("templates", "linker.ld.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return render_template(
+        "linker.ld.jinja",
         title=board.title,
         regions=[
             {"name": r.name, "origin": f"0x{r.origin:08X}", "length": f"0x{r.length:08X}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -59,7 +60,7 @@ def find_tool(name: str) -> str:
     return _find(name, os.environ.get(variable) if variable else None, os.environ.get("PATH"))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _find(name: str, override: str | None, path_variable: str | None) -> str:
     tool = _TOOLS.get(name, _Tool(None, (0, 0), name))
     how = f"install it with: sudo apt-get install {tool.package}"
@@ -140,13 +141,11 @@ class Children:
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
     # Not after poll() has reaped the leader: the number could be another group's by then.
     if process.returncode is None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _setpriv() -> str | None:
     """util-linux's setpriv, which needs no Python code between fork and exec; busybox's cannot."""
     path = shutil.which("setpriv")

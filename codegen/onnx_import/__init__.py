@@ -22,7 +22,12 @@ from codegen.onnx_import.metadata import read_classes, read_preprocess
 from codegen.onnx_import.model import ImportedModel
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.registry import HANDLERS
-from codegen.onnx_import.survey import live_nodes, refuse_quantized, refuse_unsupported
+from codegen.onnx_import.survey import (
+    live_nodes,
+    refuse_incomplete,
+    refuse_quantized,
+    refuse_unsupported,
+)
 from codegen.onnx_import.view import View
 
 __all__ = ["ImportedModel", "View", "import_onnx"]
@@ -56,6 +61,8 @@ def _import(path: Path) -> ImportedModel:
     nodes = live_nodes(model.graph, path, output)
     refuse_quantized(nodes, path)
     source = find_input(model.graph, path)
+    known = {source.name, *(tensor.name for tensor in model.graph.initializer)}
+    refuse_incomplete(nodes, known)
     refuse_unsupported(nodes, path, source.name)
     layout, builder = _built(model, nodes, source, output, path)
     view = _output_view(builder, output)
@@ -113,14 +120,6 @@ def _built(
 
 
 def _import_node(builder: Builder, node: OnnxNode) -> None:
-    for name in node.inputs:
-        if name and name not in builder.views and name not in builder.constants:
-            raise node.error(
-                f"reads {name!r}, which is no input, no initializer and no result of a node before "
-                "it: the file is incomplete. Export it again"
-            )
-    if any(name in builder.views or name in builder.constants for name in node.outputs if name):
-        raise node.error("writes a value that exists already: the file is damaged")
     activations = [name for name in node.inputs if name in builder.views]
     if not activations and node.op_type in FOLDABLE:
         inputs = [builder.constants[name] if name else None for name in node.inputs]

@@ -98,6 +98,10 @@ def _parse(path: Path, data: bytes) -> ModelProto:
             f"{path} is no ONNX file, or it is truncated or damaged: it has no graph or no opset. "
             "Export or download it again."
         )
+    for node in model.graph.node:
+        # The protobuf library gives bytes where the text is no UTF-8.
+        if not all(isinstance(text, str) for text in (*node.input, *node.output, node.name)):
+            raise ThumbnetError(f"{path} is a damaged ONNX file. Export or download it again.")
     if not model.graph.node:
         raise ThumbnetError(f"{path}: the graph has no nodes, so there is nothing to compile.")
     return model

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from onnx import AttributeProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, NodeProto, TensorProto
 
 from codegen.errors import ThumbnetError
 from codegen.onnx_import.load import first_line
@@ -69,31 +69,31 @@ class OnnxNode:
         """True if the file sets ``attribute``."""
         return attribute in self._attributes
 
-    def _value(self, name: str, kind: AttributeProto.AttributeType) -> Any:
+    def _typed(self, name: str, kind: int) -> AttributeProto:
         attribute = self._attributes[name]
         if attribute.type not in (kind, AttributeProto.UNDEFINED):
-            raise self.error(f"attribute {name!r} has the wrong type")
-        return helper.get_attribute_value(attribute)
+            raise self.error(f"has the attribute {name!r} of a wrong type")
+        return attribute
 
     def integer(self, name: str, default: int) -> int:
         """An attribute that is a whole number."""
-        return int(self._value(name, AttributeProto.INT)) if self.has(name) else default
+        return self._typed(name, AttributeProto.INT).i if self.has(name) else default
 
     def number(self, name: str, default: float) -> float:
         """An attribute that is a real number."""
-        return float(self._value(name, AttributeProto.FLOAT)) if self.has(name) else default
+        return self._typed(name, AttributeProto.FLOAT).f if self.has(name) else default
 
     def integers(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
         """An attribute that is a list of whole numbers."""
         if not self.has(name):
             return tuple(default)
-        return tuple(int(value) for value in self._value(name, AttributeProto.INTS))
+        return tuple(self._typed(name, AttributeProto.INTS).ints)
 
     def text(self, name: str, default: str) -> str:
         """An attribute that is a word."""
         if not self.has(name):
             return default
-        return str(self._value(name, AttributeProto.STRING).decode("utf-8", "replace"))
+        return self._typed(name, AttributeProto.STRING).s.decode("utf-8", "replace")
 
     def casts_to_float(self) -> bool:
         """True for a Cast that leaves real numbers real."""

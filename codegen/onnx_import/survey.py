@@ -44,6 +44,32 @@ def refuse_quantized(nodes: list[OnnxNode], path: Path) -> None:
         )
 
 
+def refuse_incomplete(nodes: list[OnnxNode], known: set[str]) -> None:
+    """Refuses a graph that reads what is not there, or writes a value twice.
+
+    Args:
+        nodes: The nodes that count, in the order of the file.
+        known: Names of the graph's input and of the initializers.
+
+    Raises:
+        ThumbnetError: The graph is damaged.
+    """
+    known = set(known)
+    for node in nodes:
+        for name in node.inputs:
+            if name and name not in known:
+                raise node.error(
+                    f"reads {name!r}, which is no input, no initializer and no result of a node "
+                    "before it: the file is incomplete. Export it again"
+                )
+        for name in filter(None, node.outputs):
+            if name in known:
+                raise node.error(f"writes {name!r}, which exists already: the file is damaged")
+            known.add(name)
+        if not any(node.outputs):
+            raise node.error("has no output: the file is damaged")
+
+
 def refuse_unsupported(nodes: list[OnnxNode], path: Path, source: str) -> None:
     """Refuses a graph with operators that cannot be imported, naming all of them.
 

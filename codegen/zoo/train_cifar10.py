@@ -21,7 +21,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,17 +215,23 @@ class Trainer:
         arrays |= {f"averaged_{i}": a for i, a in enumerate(self.averaged.get_weights())}
         arrays |= {f"momentum_{i}": m.numpy() for i, m in enumerate(self.momenta)}
         unfinished = path.with_suffix(".unfinished.npz")
-        np.savez(unfinished, epoch=epoch, recipe=repr(self.recipe), **arrays)
+        np.savez(unfinished, epoch=epoch, recipe=self._identity(), **arrays)
         unfinished.replace(path)
+
+    def _identity(self) -> str:
+        return repr(replace(self.recipe, epochs=0))
 
     def restore(self, path: Path) -> int:
         """Reads a checkpoint; returns the number of finished epochs.
+
+        The checkpoint may come from a run that was meant to be longer or shorter: the learning
+        rate follows the new cosine from there on.
 
         Raises:
             ValueError: the checkpoint belongs to another recipe.
         """
         with np.load(path) as arrays:
-            if str(arrays["recipe"]) != repr(self.recipe):
+            if str(arrays["recipe"]) != self._identity():
                 raise ValueError(f"{path} belongs to another recipe: {arrays['recipe']}")
             count = len(self.model.get_weights())
             self.model.set_weights([arrays[f"model_{i}"] for i in range(count)])

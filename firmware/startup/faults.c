@@ -21,7 +21,7 @@
 #define CFSR_FRAME_LOST ((1u << 4) | (1u << 12) | (1u << 20))
 #define EXC_RETURN_PROCESS_STACK (1u << 2)
 
-enum { FRAME_LR = 5, FRAME_PC = 6, FRAME_XPSR = 7, FRAME_WORDS = 8 };
+enum { FRAME_LR = 5, FRAME_PC = 6, FRAME_XPSR = 7, FRAME_BYTES = 32 };
 
 extern uint32_t ld_main_stack_start[], ld_main_stack_end[];
 extern const uint32_t ld_text_start[], ld_text_end[];
@@ -31,7 +31,9 @@ void fault_report(const uint32_t *frame, uint32_t exc_return) __attribute__((nor
 typedef void (*vector)(void);
 
 struct vector_table {
+    // cppcheck-suppress unusedStructMember ; read by the core
     uint32_t *main_stack;
+    // cppcheck-suppress unusedStructMember ; read by the core
     vector handlers[15];
 };
 
@@ -80,16 +82,16 @@ static void put_field(const char *name, uint32_t value) {
 
 /* A frame that lies wholly inside its stack was written, one that does not was not. */
 static int frame_is_readable(const uint32_t *frame, uint32_t exc_return) {
-    const uint32_t *start = ld_main_stack_start;
-    const uint32_t *end = ld_main_stack_end;
+    uint32_t start = (uint32_t)ld_main_stack_start;
+    uint32_t end = (uint32_t)ld_main_stack_end;
     if ((exc_return & EXC_RETURN_PROCESS_STACK) != 0) {
-        start = ld_process_stack_start;
-        end = ld_process_stack_end;
+        start = (uint32_t)ld_process_stack_start;
+        end = (uint32_t)ld_process_stack_end;
     }
     if (startup_is_mainline() && (SCB_CFSR & CFSR_FRAME_LOST) != 0) {
         return 0;
     }
-    return frame >= start && frame <= end - FRAME_WORDS;
+    return (uint32_t)frame >= start && (uint32_t)frame <= end - FRAME_BYTES;
 }
 
 /* The innermost return addresses that lie on an overflown process stack: the nearest there is to
@@ -97,10 +99,12 @@ static int frame_is_readable(const uint32_t *frame, uint32_t exc_return) {
 static void put_stack_return_addresses(void) {
     const char *name = " stacked=";
     unsigned found = 0;
-    const uint32_t *p = ld_process_stack_start;
-    for (; p < ld_process_stack_end && found < 2; p++) {
-        if ((*p & 1u) != 0 && *p > (uint32_t)ld_text_start && *p < (uint32_t)ld_text_end) {
-            put_field(name, *p);
+    const uint32_t *const stack = ld_process_stack_start;
+    const uint32_t words = ((uint32_t)ld_process_stack_end - (uint32_t)stack) / 4u;
+    for (uint32_t i = 0; i < words && found < 2; i++) {
+        const uint32_t word = stack[i];
+        if ((word & 1u) != 0 && word > (uint32_t)ld_text_start && word < (uint32_t)ld_text_end) {
+            put_field(name, word);
             name = ",";
             found++;
         }

@@ -40,12 +40,10 @@ TARGETS.append((CORES["cortex-m0plus"], load_board("mps2_an385")))
 HAS_EXTERNAL = [t for t in TARGETS if any(r.kind == "external" for r in t[1].regions)]
 
 
-
 def needs_qemu(test: Test) -> Test:
     missing = [t for t in ("qemu-system-arm", "arm-none-eabi-gcc") if shutil.which(t) is None]
     skip = pytest.mark.skipif(bool(missing), reason=f"needs {' and '.join(missing)}")
     return cast(Test, pytest.mark.qemu(skip(test)))
-
 
 
 def target_id(target: tuple[Core, Board]) -> str:
@@ -114,7 +112,7 @@ def test_sanitizer_ends_the_run(tmp_path: Path) -> None:
     program = build_host(
         TINY, "tiny", tmp_path, False, sanitize=True, defines=["TINY_ARENA_BYTES=16"]
     )
-    with pytest.raises(ThumbnetError, match="(?s)AddressSanitizer|runtime error"):
+    with pytest.raises(ThumbnetError, match=r"(?s)AddressSanitizer|runtime error"):
         run_host(program, INPUTS, tmp_path / "run", TIMEOUT)
 
 
@@ -285,7 +283,7 @@ def test_weights_and_arena_in_external_memory(tmp_path: Path, target: tuple[Core
 @needs_qemu
 def test_model_that_does_not_fit(tmp_path: Path) -> None:
     target = (CORES["cortex-m0"], load_board("microbit"))
-    with pytest.raises(ThumbnetError, match="the weights need 300015 bytes.* left in FLASH"):
+    with pytest.raises(ThumbnetError, match=r"the weights need 300015 bytes.* left in FLASH"):
         build(target, tmp_path, ["TINY_WEIGHT_PADDING=300000"])
     with pytest.raises(ThumbnetError, match="the arena need 16384 bytes"):
         build(target, tmp_path, ["TINY_ARENA_BYTES=16384"])

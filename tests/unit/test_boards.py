@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_memory_of_the_microbit() -> None:
 @pytest.mark.parametrize("name", list_boards())
 def test_regions_do_not_overlap(name: str) -> None:
     regions = sorted(load_board(name).regions, key=lambda region: region.origin)
-    for low, high in zip(regions, regions[1:], strict=False):
+    for low, high in itertools.pairwise(regions):
         assert low.origin + low.length <= high.origin
 
 

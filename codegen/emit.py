@@ -1,0 +1,61 @@
+"""Writes the generated C of a plan, and what it needs to be built without thumbnet."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from codegen.boards import Board, Core
+from codegen.build import firmware_sources
+from codegen.cmodel import CModel, make_cmodel
+from codegen.linker import Layout, linker_script
+from codegen.plan import Plan
+from codegen.render import render_model, render_template
+from codegen.resources import resource
+
+
+@dataclass(frozen=True)
+class ConstantBytes:
+    """Bytes of constants: int8 weights, and the tables (biases, multipliers, look-ups)."""
+
+    weights: int
+    tables: int
+
+
+def constant_bytes(model: CModel) -> ConstantBytes:
+    """Sizes of the constant arrays as they will lie in flash."""
+    width = {"int8_t": 1, "int32_t": 4, "uint32_t": 4}
+    sums = {"WEIGHTS": 0, "TABLES": 0}
+    for array in model.all_arrays:
+        sums[array.section] += array.length * width[array.ctype]
+    return ConstantBytes(sums["WEIGHTS"], sums["TABLES"])
+
+
+def write_model(plan: Plan, name: str, folder: Path) -> CModel:
+    """Writes the C files of ``plan`` into ``folder`` and gives their model."""
+    model = make_cmodel(plan, name)
+    for file, text in render_model(model).items():
+        (folder / file).write_text(text, encoding="ascii", newline="\n")
+    return model
+
+
+def write_firmware(folder: Path, name: str, board: Board, core: Core, layout: Layout) -> None:
+    """Adds startup code, runner, linker script and Makefile, so that ``make`` suffices."""
+    firmware = folder / "firmware"
+    firmware.mkdir()
+    own = firmware_sources(board)
+    headers = [path for source in own for path in source.parent.glob("*.h")]
+    runner_host = resource("firmware", "runner", "port_host.c")
+    for source in sorted({*own, *headers, runner_host}):
+        shutil.copyfile(source, firmware / source.name)
+    script = linker_script(board, layout)
+    (firmware / "linker.ld").write_text(script, encoding="ascii", newline="\n")
+    makefile = render_template(
+        "Makefile.jinja",
+        name=name,
+        board=board,
+        core=core,
+        sources=[source.name for source in own],
+    )
+    (folder / "Makefile").write_text(makefile, encoding="ascii", newline="\n")

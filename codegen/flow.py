@@ -1,0 +1,200 @@
+"""The main flow: ONNX -> Graph (float) -> passes -> Graph (int8) -> Plan -> C files -> sizes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from codegen.boards import Board, Core, load_board, load_core
+from codegen.measure import ModelSizes, measure_model
+from codegen.cmodel import c_identifier
+from codegen.emit import constant_bytes, write_firmware, write_model
+from codegen.errors import ThumbnetError
+from codegen.fit import check_fit
+from codegen.graph_file import FILE_NAME, save_graph
+from codegen.images import load_images
+from codegen.ir import Graph, Preprocess
+from codegen.onnx_import import ImportedModel, import_onnx
+from codegen.output import REPORT_NAME, new_folder
+from codegen.passes import simplify
+from codegen.plan import Plan, make_plan
+from codegen.preprocess import for_channels, parse_preprocess, to_float
+from codegen.progress import Progress, silent
+from codegen.quant.calibrate import calibrate
+from codegen.quant.quantize import quantize
+from codegen.zoo.defaults import default_calibration, default_model
+
+DEFAULT_CORE = "cortex-m4"
+DEFAULT_PREPROCESS = "signed"
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What the user asks of ``compile``.
+
+    Attributes:
+        model: ONNX file; None for the trained default model.
+        out: Folder to make.
+        calibrate: Calibration pictures; None is allowed for the default model, which has its own.
+        core: Core to generate for; None for the board's or cortex-m4.
+        board: Board that the model must fit; None for the one that emulates the core.
+        name: Prefix of the C names; None for the file's name.
+        preprocess: How pixels become inputs; None for what the file says.
+        estimator: Range estimator.
+        limit: Calibration pictures at most.
+        build: Measure code and stack by compiling.
+        force: Replace ``out`` if thumbnet made it.
+    """
+
+    out: Path
+    model: Path | None = None
+    calibrate: Path | None = None
+    core: str | None = None
+    board: str | None = None
+    name: str | None = None
+    preprocess: Preprocess | None = None
+    estimator: str = "minmax"
+    limit: int = 100
+    build: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class CompileReport:
+    """What ``compile`` made; ``to_json`` is the document that is printed and stored."""
+
+    options: CompileOptions
+    name: str
+    core: str
+    plan: Plan
+    sizes: ModelSizes
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``compile --json``: sizes in bytes."""
+        graph, sizes, arena = self.plan.graph, self.sizes, self.plan.arena_bytes
+        static = graph.output_tensor.size
+        known = [part for part in (arena, sizes.stack, static) if part is not None]
+        return {
+            "name": self.name,
+            "core": self.core,
+            "board": self.options.board,
+            "out": str(self.options.out),
+            "macs": graph.macs(),
+            "parameters": sum(node.parameters for node in graph.nodes),
+            "flash": {
+                "weights": sizes.weights,
+                "code": sizes.code,
+                "tables": sizes.tables,
+                "total": sizes.weights + (sizes.code or 0) + sizes.tables,
+            },
+            "ram": {
+                "arena": arena,
+                "stack": sizes.stack,
+                "static": static,
+                "total": sum(known),
+            },
+            "layers": [self._layer(index) for index in range(len(self.plan.steps))],
+            "warnings": list(self.warnings),
+        }
+
+    def _layer(self, index: int) -> dict[str, Any]:
+        step, graph = self.plan.steps[index], self.plan.graph
+        node = step.node
+        return {
+            "index": index,
+            "name": node.name,
+            "op": node.op,
+            "kernel": f"{step.kernel.family}/{step.kernel.name}",
+            "output": list(graph.tensors[node.output].shape),
+            "macs": node.macs(*graph.shapes(node)),
+            "ram_live": self.plan.live_bytes(step),
+            "input_bytes": sum(graph.tensors[name].size for name in node.inputs),
+            "output_bytes": graph.tensors[node.output].size,
+        }
+
+
+def compile_model(options: CompileOptions, progress: Progress = silent) -> CompileReport:
+    """Makes the output folder.
+
+    Raises:
+        ThumbnetError: The model, the pictures, the board or the folder does not do; nothing is
+            left behind.
+    """
+    board, core = _target(options)
+    with new_folder(options.out, options.force) as folder:
+        progress("reading the model", 0, 1)
+        imported = import_onnx(options.model or default_model())
+        warnings = list(imported.notes)
+        float_graph = simplify(_declared(imported, options, warnings))
+        graph = _quantized(imported, float_graph, options, progress)
+        plan = make_plan(graph, core.name)
+        name = c_identifier(options.name or (options.model or default_model()).stem)
+        progress("writing C", 0, 1)
+        save_graph(graph, folder / FILE_NAME)
+        constants = constant_bytes(write_model(plan, name, folder))
+        layout = check_fit(plan, constants, board, required=options.board is not None)
+        if layout:
+            write_firmware(folder, name, board, core, layout)
+        else:
+            warnings.append(f"It does not fit {board.title}: no firmware for it is written.")
+        sizes = ModelSizes(constants.weights, constants.tables)
+        if options.build:
+            progress("compiling", 0, 1)
+            sizes = _measured(folder, name, core)
+        report = CompileReport(options, name, core.name, plan, sizes, tuple(warnings))
+        stored = {**report.to_json(), "out": ""}  # the folder may be moved
+        text = json.dumps(stored, indent=1) + "\n"
+        (folder / REPORT_NAME).write_text(text, encoding="utf-8")
+    return report
+
+
+def _target(options: CompileOptions) -> tuple[Board, Core]:
+    if options.board:
+        board = load_board(options.board)
+        return board, load_core(options.core or board.core)
+    core = load_core(options.core or DEFAULT_CORE)
+    return load_board(core.qemu_board), core
+
+
+def _declared(imported: ImportedModel, options: CompileOptions, warnings: list[str]) -> Graph:
+    """The imported graph with its preprocessing and classes."""
+    preprocess = options.preprocess or imported.preprocess
+    if preprocess is None:
+        preprocess = parse_preprocess(DEFAULT_PREPROCESS)
+        warnings.append(
+            "No preprocessing is declared: pixel / 127.5 - 1 (signed) is assumed. If the network "
+            "was trained otherwise, give --preprocess (unit, torch, ...)."
+        )
+    channels = imported.graph.input_tensor.shape[2]
+    return replace(
+        imported.graph,
+        preprocess=for_channels(preprocess, channels),
+        classes=imported.classes,
+    )
+
+
+def _quantized(
+    imported: ImportedModel, graph: Graph, options: CompileOptions, progress: Progress
+) -> Graph:
+    source = options.calibrate
+    if source is None and options.model is None:
+        source = default_calibration()
+    if source is None:
+        raise ThumbnetError(
+            "There are no calibration images. Give typical pictures with --calibrate DIR or "
+            "--calibrate FILE.npz (about 100 are enough; no labels are needed)."
+        )
+    shape = graph.input_tensor.shape
+    images = load_images(source, shape, graph.preprocess, options.limit)
+    inputs = to_float(images.pixels, graph.preprocess)
+    ranges = calibrate(imported, graph, inputs, options.estimator, progress)
+    return quantize(graph, ranges)
+
+
+def _measured(folder: Path, name: str, core: Core) -> ModelSizes:
+    with tempfile.TemporaryDirectory(prefix="thumbnet-") as build:
+        return measure_model(folder, name, core, Path(build))

@@ -1,0 +1,104 @@
+"""Output folders: written whole or not at all, recognised when they are read again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from codegen.errors import ThumbnetError
+from codegen.graph_file import FILE_NAME, load_graph
+from codegen.ir import Graph
+
+REPORT_NAME = "compile.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """What a folder made by ``compile`` holds.
+
+    Attributes:
+        folder: The folder.
+        graph: The int8 graph.
+        report: The document of ``compile --json``.
+    """
+
+    folder: Path
+    graph: Graph
+    report: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Prefix of the C names and files."""
+        return str(self.report["name"])
+
+    @property
+    def core(self) -> str:
+        """Core that the C was generated for."""
+        return str(self.report["core"])
+
+
+def read_output(folder: Path) -> Output:
+    """Reads an output folder.
+
+    Raises:
+        ThumbnetError: It does not exist, was not made by thumbnet, or is damaged.
+    """
+    if not folder.is_dir():
+        raise ThumbnetError(f"{folder} is no folder. Make it with `thumbnet compile`.")
+    graph = load_graph(folder / FILE_NAME)
+    path = folder / REPORT_NAME
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        output = Output(folder, graph, report)
+        output.name, output.core  # noqa: B018  (both must be there)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ThumbnetError(
+            f"{path} is missing or damaged ({error}). Run `thumbnet compile` again."
+        ) from error
+    return output
+
+
+@contextmanager
+def new_folder(out: Path, force: bool) -> Iterator[Path]:
+    """A folder beside ``out`` to write to; takes its place when the block ends without error.
+
+    Raises:
+        ThumbnetError: ``out`` exists and must not be replaced, or its parent cannot be written.
+    """
+    _check_free(out, force)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise ThumbnetError(f"Cannot write to {out.parent}: {error.strerror}.") from error
+    try:
+        yield work
+        work.chmod(0o777 & ~_umask())
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(work, out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _check_free(out: Path, force: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out.is_dir() and (out / FILE_NAME).exists()):
+        raise ThumbnetError(f"{out} exists and was not made by thumbnet. Choose another folder.")
+    if not force:
+        raise ThumbnetError(f"{out} exists. Add --force to replace it, or choose another folder.")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
