@@ -17,7 +17,7 @@ from codegen import __version__, console
 from codegen.console import ProgressBar, guarded
 
 if TYPE_CHECKING:
-    from codegen.flow import SimulateReport
+    from codegen.runs import SimulateReport
     from codegen.images import LabelOptions
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ Limit = Annotated[
 
 def main() -> None:
     """Entry point of the command."""
+    console.end_like_ctrl_c()
     app()
 
 
@@ -104,8 +105,8 @@ def compile_(
         str | None,
         typer.Option(
             help="How a pixel becomes the input: unit (pixel/255), signed (pixel/127.5-1), raw, "
-            "torch (ImageNet mean and deviation), or 'mean=..,..,..;std=..,..,..;"
-            "channels=RGB|BGR|GRAY;resize=stretch|crop'."
+            "torch (ImageNet's numbers, central crop), or values such as "
+            "'mean=0;std=255;channels=BGR;resize=crop'."
         ),
     ] = None,
     estimator: Annotated[
@@ -199,10 +200,10 @@ def simulate(
     """Run pictures through the bit-exact simulator."""
     if tensor and not result:
         raise typer.BadParameter("--tensor needs -o RESULT.npz to write to")
-    from codegen import flow, tables
+    from codegen import runs, tables
 
     with ProgressBar() as progress:
-        report = flow.simulate_model(out, images, limit, tuple(tensor or ()), progress)
+        report = runs.simulate_model(out, images, limit, tuple(tensor or ()), progress)
     if result:
         _save_npz(result, report)
     tables.show(report.to_json(), tables.simulated, as_json)
@@ -253,11 +254,11 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure top-1 and top-5 of the float network and of the int8 program."""
-    from codegen import flow, tables
+    from codegen import runs, tables
 
     labels = _labels(file_column, class_column, class_offset)
     with ProgressBar() as progress:
-        report = flow.evaluate_model(out, model, data, labels, limit, progress)
+        report = runs.evaluate_model(out, model, data, labels, limit, progress)
     tables.show(report.to_json(), tables.evaluated, as_json)
 
 
@@ -274,9 +275,9 @@ def info(
     as_json: Json = False,
 ) -> None:
     """List layers, parameters and multiply-adds; of an OUT folder also flash and RAM."""
-    from codegen import flow, tables
+    from codegen import runs, tables
 
-    tables.show(flow.info_model(path).to_json(), tables.described, as_json)
+    tables.show(runs.info_model(path).to_json(), tables.described, as_json)
 
 
 @app.command(epilog="Example: thumbnet boards")

@@ -185,9 +185,7 @@ def _const_array(name: str, array: CArray) -> ConstArray:
     return ConstArray(name, _CTYPES[values.dtype], len(values), section, lines)
 
 
-def _call(
-    plan: Plan, step: Step, function: str, constants: tuple[ConstArray, ...]
-) -> Call:
+def _call(plan: Plan, step: Step, function: str, constants: tuple[ConstArray, ...]) -> Call:
     graph, node = plan.graph, step.node
 
     def place(tensor: str) -> str:
@@ -223,7 +221,9 @@ def _shape(shape: Shape) -> str:
 def _comment(text: str) -> str:
     """``text`` made harmless inside a C comment: one line of printable ASCII."""
     printable = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return printable.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
+    return (
+        printable.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
+    )
 
 
 def _port(graph: Graph, name: str) -> Port:

@@ -126,7 +126,6 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         state.json = bool(kwargs.get("as_json", False))
         try:
-            signal.signal(signal.SIGTERM, _terminated)
             command(*args, **kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -148,9 +147,13 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return run
 
 
-def _terminated(signum: int, frame: object) -> None:
-    """SIGTERM ends like Ctrl-C, so that child processes and half-made folders go too."""
-    raise KeyboardInterrupt
+def end_like_ctrl_c() -> None:
+    """Lets SIGTERM end like Ctrl-C, so that child processes and half-made folders go too."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _is_usage(error: Exception) -> bool:

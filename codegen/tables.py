@@ -62,24 +62,22 @@ def compiled(report: Document) -> Iterable[RenderableType]:
 
 def verified(report: Document) -> Iterable[RenderableType]:
     """One row a target, then where it differs from the simulator."""
-    names = ("core", "images", "layers", "bytes compared", "result", "flash", "arena", "stack")
-    names += ("static", "instructions")
-    targets = report["targets"]
-    rows = []
-    for target in targets:
-        ram = target["ram"] or {}
-        rows.append(
-            (
-                target["target"],
-                *(_number(target[key]) for key in ("images", "layers", "bytes")),
-                "equal" if target["equal"] else "NOT EQUAL",
-                _number(target["flash"]),
-                *(_number(ram.get(part)) for part in ("arena", "stack", "static")),
-                _number(target["instructions"]),
-            )
+    counts, parts = ("images", "layers", "bytes"), ("arena", "stack", "static")
+    names = ("core", *counts, "result", "flash", *parts, "instructions")
+    rows = [
+        (
+            target["target"],
+            *(_number(target[key]) for key in counts),
+            "equal" if target["equal"] else "NOT EQUAL",
+            _number(target["flash"]),
+            *(_number((target["ram"] or {}).get(part)) for part in parts),
+            _number(target["instructions"]),
         )
-    yield _table("flash and RAM (arena, stack, static) in bytes", names, rows, left=(0, 4))
-    for target in targets:
+        for target in report["targets"]
+    ]
+    title = "bytes compared with the simulator; flash and RAM (arena, stack, static) in bytes"
+    yield _table(title, names, rows, left=(0, 4))
+    for target in report["targets"]:
         if target.get("difference"):
             yield Text(f"{target['target']}: {target['difference']}")
 

@@ -63,7 +63,9 @@ class Depthwise(Node):
         stretch ``Wo * C`` long a row, whatever the number of channels.
         """
         height, width, channels = self.infer(x.shape[1:])  # type: ignore[arg-type]
-        x = np.repeat(pad(x, self.pads), self.multiplier, axis=3)
+        x = pad(x, self.pads)
+        if self.multiplier > 1:
+            x = np.repeat(x, self.multiplier, axis=3)
         rows, columns = self.stride
         phases = [
             np.ascontiguousarray(x[:, :, phase::columns]).reshape(*x.shape[:2], -1)

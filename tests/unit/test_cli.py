@@ -1,0 +1,430 @@
+"""The command: what it prints, how it ends, and that a mistake costs one clear message."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import codegen
+from codegen import __version__, console
+from codegen.cli import app
+from codegen.errors import ThumbnetError
+
+RAM = {"arena": 16384, "stack": 512, "static": 64, "total": 16960}
+FLASH = {"weights": 219000, "code": 8432, "tables": 1234, "total": 228666}
+LAYER = {
+    "index": 0,
+    "name": "functional_1/very/long/name/of/a/layer/as/tf2onnx/writes/it/conv_dw_13/Relu6",
+    "op": "Depthwise",
+    "kernel": "portable",
+    "input": [32, 32, 16],
+    "output": [32, 32, 16],
+    "macs": 1234567,
+    "parameters": 160,
+    "ram_live": 24576,
+    "input_bytes": 16384,
+    "output_bytes": 16384,
+}
+COMPILED = {
+    "name": "net",
+    "core": "cortex-m4",
+    "board": None,
+    "out": "build/net",
+    "macs": 3612000,
+    "parameters": 219000,
+    "flash": FLASH,
+    "ram": RAM,
+    "layers": [LAYER],
+    "warnings": ["the calibration images are few"],
+}
+
+
+@dataclass
+class Report:
+    """A report of the work behind a command."""
+
+    document: dict[str, Any]
+    equal: bool = True
+    names: tuple[str, ...] = ("a.png", "b.png")
+    classes: Any = field(default_factory=lambda: np.array([3, 1]))
+    outputs: Any = field(default_factory=lambda: np.zeros((2, 10), np.int8))
+    probabilities: Any = field(default_factory=lambda: np.zeros((2, 10), np.float32))
+    tensors: dict[str, Any] = field(default_factory=lambda: {"a/b": np.ones(3, np.int8)})
+
+    def to_json(self) -> dict[str, Any]:
+        return self.document
+
+
+def verified(equal: bool) -> Report:
+    target = {"images": 10, "layers": 29, "bytes": 2345678, "equal": True}
+    host = {**target, "target": "host", "instructions": None, "flash": None, "ram": None}
+    chip = {**target, "target": "qemu:cortex-m4", "instructions": 9876543, "flash": 228666}
+    chip |= {"ram": RAM, "equal": equal}
+    chip |= {"difference": None if equal else "layer 'conv1' at [0, 3, 4, 5]: 7, not 8"}
+    return Report({"equal": equal, "targets": [host, chip]}, equal)
+
+
+SIMULATED = Report({"images": [{"name": "a.png", "class": 3, "label": "cat", "probability": 0.75}]})
+EVALUATED = Report(
+    {
+        "images": 1234,
+        "float": {"top1": 81.25, "top5": 99.0},
+        "int8": {"top1": 81.0, "top5": 98.75},
+        "agreement": 97.5,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command in this process."""
+    monkeypatch.setattr(console, "state", console._State())
+
+    def call(*words: object) -> Ended:
+        with pytest.raises(SystemExit) as caught:
+            app([str(word) for word in words], prog_name="thumbnet")
+        out, err = capsys.readouterr()
+        return Ended(int(caught.value.code or 0), out, err)
+
+    return call
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Stands for what does the work: each function gives a report or raises what it is told to."""
+    does = SimpleNamespace(
+        compile=Report(COMPILED),
+        verify=verified(True),
+        simulate=SIMULATED,
+        evaluate=EVALUATED,
+        info=Report(COMPILED),
+        calls=[],
+    )
+
+    def function(what: str) -> Callable[..., Report]:
+        def called(*args: Any, **kwargs: Any) -> Report:
+            does.calls.append((what, args or kwargs))
+            result = getattr(does, what)
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        return called
+
+    flow, verify = types.ModuleType("codegen.flow"), types.ModuleType("codegen.verify")
+    flow.CompileOptions = SimpleNamespace
+    for what in ("compile", "simulate", "evaluate", "info"):
+        setattr(flow, f"{what}_model", function(what))
+    verify.verify_model = function("verify")
+    for module in (flow, verify):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        monkeypatch.setattr(codegen, module.__name__.split(".")[1], module, raising=False)
+    return does
+
+
+COMMANDS = {
+    "compile": ("compile", "-o", "out"),
+    "verify": ("verify", "out"),
+    "simulate": ("simulate", "out", "--images", "photos"),
+    "evaluate": ("evaluate", "out", "--data", "photos"),
+    "info": ("info", "out"),
+}
+
+
+class TestResults:
+    @pytest.mark.parametrize("command", [*COMMANDS, "boards"])
+    def test_json_is_one_document_and_nothing_else(
+        self, run: Run, work: SimpleNamespace, command: str
+    ) -> None:
+        ended = run(*COMMANDS.get(command, (command,)), "--json")
+        assert ended.status == 0
+        document = json.loads(ended.out)
+        assert ended.err == ""
+        if command != "boards":
+            assert document == getattr(work, command).document
+
+    @pytest.mark.parametrize("command", [*COMMANDS, "boards"])
+    def test_tables_fit_100_columns_without_colour(
+        self, run: Run, work: SimpleNamespace, command: str
+    ) -> None:
+        ended = run(*COMMANDS.get(command, (command,)))
+        assert ended.status == 0
+        assert max(map(len, ended.out.splitlines())) <= 100
+        assert "\x1b" not in ended.out
+
+    def test_compile_says_what_it_costs(self, run: Run, work: SimpleNamespace) -> None:
+        ended = run("compile", "m.onnx", "-o", "out", "--core", "cortex-m4")
+        for text in ("228,666", "16,960", "3,612,000", "conv_dw_13/Relu6", "32x32x16", "24,576"):
+            assert text in ended.out
+        assert ended.err == "warning: the calibration images are few\n"
+
+    def test_unmeasured_is_a_dash(self, run: Run, work: SimpleNamespace) -> None:
+        work.compile.document = {**COMPILED, "flash": {**FLASH, "code": None}}
+        assert " - " in run("compile", "-o", "out", "--no-build").out
+
+    def test_verify_is_one_table(self, run: Run, work: SimpleNamespace) -> None:
+        ended = run("verify", "out")
+        for text in ("qemu:cortex-m4", "2,345,678", "equal", "9,876,543", "16,384", "512"):
+            assert text in ended.out
+
+    @pytest.mark.parametrize("js", [[], ["--json"]])
+    def test_a_difference_is_status_1(self, run: Run, work: SimpleNamespace, js: list[str]) -> None:
+        work.verify = verified(False)
+        ended = run("verify", "out", *js)
+        assert ended.status == 1
+        assert "layer 'conv1' at [0, 3, 4, 5]" in ended.out
+        assert js or "NOT EQUAL" in ended.out
+
+    def test_options_arrive(self, run: Run, work: SimpleNamespace) -> None:
+        words = "m.onnx --calibrate pics --board b --name n --preprocess torch --images 7"
+        words += " --estimator percentile --no-build --force -o out"
+        run("compile", *words.split())
+        run("verify", "out", "--on", "host, qemu:all", "--random", 3)
+        run("verify", "out", "--images", "pics")
+        (_, (options, _)), (_, random), (_, pictures) = work.calls
+        assert (options.model, options.calibrate) == (Path("m.onnx"), Path("pics"))
+        assert (options.board, options.name, options.limit) == ("b", "n", 7)
+        assert options.preprocess.resize == "crop"
+        assert (options.estimator, options.build, options.force) == ("percentile", False, True)
+        assert random[:4] == (Path("out"), ("host", "qemu:all"), None, 3)
+        assert pictures[1:4] == (("host", "qemu"), Path("pics"), 0)
+
+    def test_label_options_arrive(self, run: Run, work: SimpleNamespace) -> None:
+        words = "--class-column class_0_999 --file-column picture --class-offset 1 --limit 5"
+        run("evaluate", "out", "--data", "pics", *words.split())
+        labels, limit = work.calls[0][1][3:5]
+        assert (labels.class_column, labels.file_column, labels.offset) == (
+            "class_0_999",
+            "picture",
+            1,
+        )
+        assert limit == 5
+
+    def test_simulate_writes_arrays(self, run: Run, work: SimpleNamespace, tmp_path: Path) -> None:
+        path = tmp_path / "r"
+        run("simulate", "out", "--images", "pics", "-o", path, "--tensor", "a/b")
+        with np.load(path) as result:
+            assert result["names"].tolist() == ["a.png", "b.png"]
+            assert result["classes"].tolist() == [3, 1]
+            assert result["outputs"].dtype == np.int8
+            assert result["tensor:a/b"].tolist() == [1, 1, 1]
+        assert [p.name for p in tmp_path.iterdir()] == ["r"]
+        assert work.calls[0][1][3] == ("a/b",)
+
+    def test_simulate_that_cannot_write_leaves_nothing(
+        self, run: Run, work: SimpleNamespace, tmp_path: Path
+    ) -> None:
+        SIMULATED_BROKEN = Report(SIMULATED.document, outputs=None)
+        SIMULATED_BROKEN.tensors = {"x": _Unwritable()}
+        work.simulate = SIMULATED_BROKEN
+        ended = run("simulate", "out", "--images", "pics", "-o", tmp_path / "r.npz")
+        assert (ended.status, ended.out) == (1, "")
+        assert "No space left on device" in ended.err
+        assert list(tmp_path.iterdir()) == []
+        ended = run("simulate", "out", "--images", "pics", "-o", tmp_path / "no" / "r.npz")
+        assert ended.status == 1
+        assert "No such file or directory" in ended.err
+
+
+class _Unwritable:
+    def __array__(self, *args: object, **kwargs: object) -> np.ndarray:
+        raise OSError(28, "No space left on device")
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("words", "text"),
+        [
+            (["compile"], "--out"),
+            (["compile", "-o", "x", "--core", "a", "--board", "b"], "not both"),
+            (["compile", "-o", "x", "--images", "0"], "--images"),
+            (["compile", "-o", "x", "--estimator", "best"], "best"),
+            (["compile", "a", "b", "-o", "x"], "b"),
+            (["verify"], "OUT"),
+            (["verify", "x", "--on", ","], "--on"),
+            (["verify", "x", "--random", "many"], "many"),
+            (["simulate", "x"], "--images"),
+            (["simulate", "x", "--images", "p", "--tensor", "t"], "RESULT.npz"),
+            (["fly"], "fly"),
+            (["--wrong"], "--wrong"),
+        ],
+    )
+    def test_wrong_usage_is_status_2(
+        self, run: Run, work: SimpleNamespace, words: list[str], text: str
+    ) -> None:
+        ended = run(*words)
+        assert (ended.status, ended.out) == (2, "")
+        assert text in ended.err
+        assert "Traceback" not in ended.err
+        assert work.calls == []
+
+    @pytest.mark.parametrize(
+        ("error", "want"),
+        [
+            (ThumbnetError("node 'a': no\nway [red]x[/red]"), "node 'a': no way [red]x[/red]"),
+            (OSError(28, "No space left on device", "out/net.c"), "out/net.c: No space left"),
+            (OSError(28, "No space left on device"), "input or output: No space left"),
+            (MemoryError(), "out of memory"),
+            (KeyError("q"), "internal error: KeyError: 'q'"),
+            (RecursionError("deep"), "internal error: RecursionError: deep"),
+        ],
+    )
+    @pytest.mark.parametrize("command", list(COMMANDS))
+    def test_errors_are_one_line_and_status_1(
+        self, run: Run, work: SimpleNamespace, command: str, error: Exception, want: str
+    ) -> None:
+        setattr(work, command, error)
+        ended = run(*COMMANDS[command])
+        assert (ended.status, ended.out) == (1, "")
+        assert ended.err.startswith(f"error: {want}")
+        assert ended.err.count("\n") == 1
+        ended = run(*COMMANDS[command], "--json")
+        assert ended.status == 1
+        assert json.loads(ended.out)["error"].startswith(want)
+
+    def test_a_long_message_is_not_broken(self, run: Run, work: SimpleNamespace) -> None:
+        work.info = ThumbnetError("word " * 100 + "end")
+        assert run("info", "x").err == "error: " + "word " * 100 + "end\n"
+
+    def test_debug_shows_the_traceback(
+        self, run: Run, work: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        work.info = KeyError("q")
+        assert "Traceback" in run("--debug", "info", "x").err
+        assert "Traceback" not in run("info", "x").err
+        monkeypatch.setenv("THUMBNET_DEBUG", "1")
+        assert "Traceback" in run("info", "x").err
+
+    def test_interrupted_is_status_130(self, run: Run, work: SimpleNamespace) -> None:
+        work.compile = KeyboardInterrupt()
+        ended = run("compile", "-o", "out")
+        assert (ended.status, ended.out, ended.err) == (130, "", "interrupted\n")
+
+    def test_wrong_preprocessing(self, run: Run, work: SimpleNamespace) -> None:
+        ended = run("compile", "-o", "out", "--preprocess", "tensorflow")
+        assert ended.status == 1
+        assert "'tensorflow' is not understood; write unit, signed, raw, torch" in ended.err
+        assert work.calls == []
+
+
+class TestProgress:
+    def test_shows_after_a_second_on_a_terminal_only(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with console.ProgressBar() as bar:
+            bar("quantize", 1, 2)
+            assert bar._bar is None
+            monkeypatch.setattr(console, "_PATIENCE", 0.0)
+            bar("quantize", 1, 2)
+            assert bar._bar is None  # stderr is no terminal here
+            monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+            bar("[quantize]", 1, 2)
+            assert bar._bar is not None
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "[quantize]" in err
+        assert "1/2" in err
+
+
+def thumbnet(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a process of its own."""
+    command = [sys.executable, "-m", "codegen.cli", *map(str, words)]
+    root = Path(codegen.__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root), "TERM": "dumb"}
+    return subprocess.run(
+        command, text=True, capture_output=True, timeout=300, env=environment, **options
+    )
+
+
+class TestProcess:
+    def test_version(self) -> None:
+        ended = thumbnet("--version")
+        assert (ended.returncode, ended.stdout) == (0, f"thumbnet {__version__}\n")
+
+    @pytest.mark.parametrize("command", ["", *COMMANDS, "boards"])
+    def test_help_has_an_example(self, command: str) -> None:
+        ended = thumbnet(*command.split(), "--help")
+        assert ended.returncode == 0
+        assert "Example: thumbnet " + command in ended.stdout
+
+    def test_full_disk_on_stdout(self) -> None:
+        if not Path("/dev/full").exists():
+            pytest.skip("this system has no /dev/full")
+        with open("/dev/full", "w") as full:
+            process = subprocess.run(
+                [sys.executable, "-m", "codegen.cli", "boards"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=60,
+                cwd=Path(codegen.__file__).parent.parent,
+            )
+        assert process.returncode == 1
+        assert process.stderr == "error: input or output: No space left on device\n"
+
+    def test_closed_pipe_is_quiet(self) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "codegen.cli", "boards", "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(codegen.__file__).parent.parent,
+        )
+        assert process.stdout is not None
+        process.stdout.close()
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (1, "")
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_signals_end_with_one_line(self, number: signal.Signals, tmp_path: Path) -> None:
+        # A reader that waits for ever stands for long work.
+        os.mkfifo(tmp_path / "a.onnx")
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WAITING, str(tmp_path / "a.onnx")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(codegen.__file__).parent.parent,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, "", "interrupted\n")
+
+
+_WAITING = """
+import sys, types
+import codegen
+from codegen import cli
+flow = types.ModuleType("codegen.flow")
+def info_model(path):
+    print("working", flush=True)
+    open(path)
+flow.info_model = info_model
+sys.modules["codegen.flow"] = codegen.flow = flow
+sys.argv = ["thumbnet", "info", sys.argv[1]]
+cli.main()
+"""
