@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,8 +18,8 @@ from codegen import __version__, console
 from codegen.console import ProgressBar, guarded
 
 if TYPE_CHECKING:
-    from codegen.runs import SimulateReport
     from codegen.images import LabelOptions
+    from codegen.runs import SimulateReport
 
 app = typer.Typer(
     name="thumbnet",
@@ -37,6 +38,14 @@ class Estimator(str, Enum):
 
     minmax = "minmax"
     percentile = "percentile"
+
+
+class FlashLine(str, Enum):
+    """Bytes that a flash gives in one read."""
+
+    narrow = "8"
+    wide = "16"
+    widest = "32"
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -154,8 +163,8 @@ def verify(
     on: Annotated[
         str,
         typer.Option(
-            help="Targets, separated by commas: host, qemu (the core OUT is for), "
-            "qemu:cortex-m3, qemu:all (every core where it fits)."
+            help="Targets, separated by commas: host, host:clang, qemu (the core or board OUT is "
+            "for), qemu:cortex-m3, qemu:all (every core where it fits)."
         ),
     ] = "host,qemu",
     images: Annotated[
@@ -165,6 +174,7 @@ def verify(
     random: Annotated[
         int, typer.Option(min=1, help="Random images to run when no pictures are given.")
     ] = 10,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Compare every byte of every layer with the simulator, on host and emulated cores."""
@@ -175,7 +185,7 @@ def verify(
     if not targets:
         raise typer.BadParameter("name at least one target, for example host", param_hint="--on")
     with ProgressBar() as progress:
-        report = verify_model(out, targets, images, 0 if images else random, progress)
+        report = verify_model(out, targets, images, random, progress, limit)
     tables.show(report.to_json(), tables.verified, as_json)
     if not report.equal:
         raise typer.Exit(1)
@@ -222,8 +232,11 @@ def _save_npz(path: Path, report: SimulateReport) -> None:
     }
     descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, **arrays)
+        # Not np.savez: on a full disk it leaves an archive that complains when it is collected.
+        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for name, values in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)
         os.chmod(unfinished, 0o644)
         os.replace(unfinished, path)
     except BaseException:
@@ -278,6 +291,45 @@ def info(
     from codegen import runs, tables
 
     tables.show(runs.info_model(path).to_json(), tables.described, as_json)
+
+
+@app.command(epilog="Example: thumbnet profile build/demo --core cortex-m4 --functions")
+@guarded
+def profile(
+    out: Out,
+    core: Annotated[
+        str | None, typer.Option(help="Core to profile for; the one OUT is for if left out.")
+    ] = None,
+    functions: Annotated[
+        bool, typer.Option("--functions", help="Also list the functions, the costliest first.")
+    ] = False,
+    flash_wait: Annotated[
+        int, typer.Option(min=0, max=100, help="Wait states of flash: code and constants.")
+    ] = 0,
+    ram_wait: Annotated[int, typer.Option(min=0, max=100, help="Wait states of RAM.")] = 0,
+    prefetch: Annotated[
+        bool, typer.Option(help="With wait states: flash reads the next line ahead.")
+    ] = False,
+    flash_line: Annotated[
+        FlashLine, typer.Option(help="With wait states: bytes that flash gives in one read.")
+    ] = FlashLine.wide,
+    worst: Annotated[
+        bool, typer.Option("--worst", help="Divisions at their slowest, not at the middle.")
+    ] = False,
+    slow_multiply: Annotated[
+        bool, typer.Option("--slow-multiply", help="Cortex-M0 and M0+: multiply in 32 cycles.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Count instructions and estimate cycles of each layer, by running the program."""
+    from codegen import profile as profiling
+    from codegen import tables
+
+    waits = profiling.WaitStates(flash_wait, ram_wait, prefetch, int(flash_line.value))
+    options = profiling.ProfileOptions(functions, waits, worst, slow_multiply)
+    with ProgressBar() as progress:
+        report = profiling.profile_model(out, core, options, progress)
+    tables.show(report.to_json(), tables.profiled, as_json)
 
 
 @app.command(epilog="Example: thumbnet boards")

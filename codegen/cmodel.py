@@ -14,8 +14,8 @@ import numpy as np
 
 from codegen.preprocess import pixel_table
 from codegen.ir import Graph, Shape
-from codegen.kernels.base import CArray, Kernel, KernelCall, Parameters
-from codegen.plan import ROW_COUNTER, Plan, Step
+from codegen.kernels.base import CArray, Kernel, KernelCall, Parameters, RowPlan
+from codegen.plan import STATE, Buffer, Plan, Step
 
 _CTYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int32): "int32_t"}
 _CTYPES[np.dtype(np.uint32)] = "uint32_t"
@@ -44,7 +44,11 @@ class Function:
 
 @dataclass(frozen=True)
 class Call:
-    """One layer: the call, and what the checking build reports after it."""
+    """One layer: the call of its kernel, and what the checking build reports after it.
+
+    ``arguments`` holds the word ``row`` where the number of the row goes; with ``at_once`` all
+    rows are made by the one call for row 0.
+    """
 
     index: int
     comment: str
@@ -52,7 +56,31 @@ class Call:
     arguments: tuple[str, ...]
     output: str
     rows: int
+    slots: int
     row_bytes: int
+    at_once: bool
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A segment after the first: entries of the table of runs, or one layer on whole tensors."""
+
+    first_run: int
+    end_run: int
+    call: Call | None
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """The table that streaming follows: pairs of layer and row.
+
+    ``marker`` in place of a layer says that the next row of the image must come first.
+    """
+
+    ctype: str
+    marker: int
+    lines: tuple[str, ...]
+    length: int
 
 
 @dataclass(frozen=True)
@@ -74,11 +102,15 @@ class CModel:
     input: Port
     output: Port
     arena_bytes: int
+    state_offset: int
     input_offset: int
-    row_counter_offset: int
+    input_slots: int
     functions: tuple[Function, ...]
     arrays: tuple[ConstArray, ...]
-    calls: tuple[Call, ...]
+    streamed: tuple[Call, ...]
+    stretches: tuple[Stretch, ...]
+    runs: RunTable | None
+    streams_image: bool
     pixel_tables: ConstArray | None
     channels: str
     classes: tuple[str, ...]
@@ -87,11 +119,6 @@ class CModel:
     def all_arrays(self) -> tuple[ConstArray, ...]:
         """Constants of the layers and of the input conversion."""
         return self.arrays + ((self.pixel_tables,) if self.pixel_tables else ())
-
-    @property
-    def uses_arena(self) -> bool:
-        """False for a network of one layer."""
-        return len(self.calls) > 1
 
 
 def c_identifier(text: str) -> str:
@@ -112,27 +139,58 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
     arrays: list[ConstArray] = []
     calls = []
     for step in plan.steps:
-        call = step.kernel.call(graph, step.node)
+        call = step.kernel.call(graph, step.node, _row_plan(plan, step))
         constants = tuple(_constants(name, step, call))
         arrays.extend(constants)
-        function = functions.name_of(step.kernel, call)
-        calls.append(_call(plan, step, function, constants))
-    offsets = {tensor: buffer.offset for tensor, buffer in plan.buffers.items()}
+        calls.append(_call(plan, step, functions.name_of(step.kernel, call), constants, call))
+    runs, stretches = _run_table(plan, calls)
+    image = plan.buffers[graph.input]
     return CModel(
         name=name,
         macro=name.upper(),
         input=_port(graph, graph.input),
         output=_port(graph, graph.output),
         arena_bytes=-(-plan.arena_bytes // 4) * 4,
-        input_offset=offsets[graph.input],
-        row_counter_offset=offsets[ROW_COUNTER],
+        state_offset=plan.buffers[STATE].offset,
+        input_offset=image.offset,
+        input_slots=0 if image.whole else image.slots,
         functions=functions.all,
         arrays=tuple(arrays),
-        calls=tuple(calls),
+        streamed=tuple(calls[step.index] for step in plan.steps if plan.streamed(step)),
+        stretches=stretches,
+        runs=runs,
+        streams_image=plan.segments[0].end > 0,
         pixel_tables=_pixel_tables(graph, name),
         channels=graph.preprocess.channels,
         classes=tuple(_comment(text) for text in graph.classes),
     )
+
+
+def _row_plan(plan: Plan, step: Step) -> RowPlan:
+    def slots(tensor: str) -> int:
+        buffer = plan.buffers.get(tensor)
+        return buffer.slots if buffer and not buffer.whole else 0
+
+    inputs = tuple(slots(name) for name in step.node.inputs)
+    return RowPlan(inputs, slots(step.node.output), not plan.streamed(step))
+
+
+def _run_table(plan: Plan, calls: list[Call]) -> tuple[RunTable | None, tuple[Stretch, ...]]:
+    """The table of runs, the image's with a marker after each row, and the other segments."""
+    image, *later = plan.segments
+    marker = len(plan.steps)
+    table = [run for part in image.runs for run in (*part, (marker, 0))] if image.end else []
+    stretches = []
+    for segment in later:
+        first = len(table)
+        table.extend(run for part in segment.runs for run in part)
+        call = None if segment.streamed else calls[segment.start]
+        stretches.append(Stretch(first, len(table), call))
+    if not table:
+        return None, tuple(stretches)
+    texts = [f"{{{step}, {row}}}" for step, row in table]
+    ctype = "uint8_t" if max(max(run) for run in table) < 256 else "uint16_t"
+    return RunTable(ctype, marker, _lines(texts, 12), len(table)), tuple(stretches)
 
 
 class _Functions:
@@ -177,25 +235,29 @@ def _constants(name: str, step: Step, call: KernelCall) -> Iterator[ConstArray]:
 def _const_array(name: str, array: CArray) -> ConstArray:
     values = array.values.reshape(-1)
     texts = [str(value) for value in values.tolist()]
-    lines = tuple(
-        ", ".join(texts[start : start + _NUMBERS_A_LINE]) + ","
-        for start in range(0, len(texts), _NUMBERS_A_LINE)
-    )
+    lines = _lines(texts, _NUMBERS_A_LINE)
     section = "WEIGHTS" if array.is_weight else "TABLES"
     return ConstArray(name, _CTYPES[values.dtype], len(values), section, lines)
 
 
-def _call(plan: Plan, step: Step, function: str, constants: tuple[ConstArray, ...]) -> Call:
+def _lines(texts: list[str], a_line: int) -> tuple[str, ...]:
+    return tuple(
+        ", ".join(texts[start : start + a_line]) + "," for start in range(0, len(texts), a_line)
+    )
+
+
+def _call(
+    plan: Plan, step: Step, function: str, constants: tuple[ConstArray, ...], call: KernelCall
+) -> Call:
     graph, node = plan.graph, step.node
 
     def place(tensor: str) -> str:
-        if tensor == graph.input:
-            return "input"
         if tensor == graph.output:
             return "output"
         return f"memory + {plan.buffers[tensor].offset}"
 
     height, width, channels = graph.tensors[node.output].shape
+    buffer: Buffer | None = plan.buffers.get(node.output)
     shapes = " + ".join(_shape(shape) for shape in graph.shapes(node))
     return Call(
         index=step.index,
@@ -206,11 +268,14 @@ def _call(plan: Plan, step: Step, function: str, constants: tuple[ConstArray, ..
         arguments=(
             *(place(tensor) for tensor in node.inputs),
             place(node.output),
+            "row",
             *(array.name for array in constants),
         ),
         output=place(node.output),
         rows=height,
+        slots=buffer.slots if buffer else height,
         row_bytes=width * channels,
+        at_once=call.at_once,
     )
 
 

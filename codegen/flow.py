@@ -44,6 +44,7 @@ class CompileOptions:
         name: Prefix of the C names; None for the file's name.
         preprocess: How pixels become inputs; None for what the file says.
         estimator: Range estimator.
+        optimize: What the plan aims at: one of ``codegen.plan.OBJECTIVES``.
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
@@ -57,6 +58,7 @@ class CompileOptions:
     name: str | None = None
     preprocess: Preprocess | None = None
     estimator: str = "minmax"
+    optimize: str = "balanced"
     limit: int = 100
     build: bool = True
     force: bool = False
@@ -76,6 +78,7 @@ class CompileReport:
     def to_json(self) -> dict[str, Any]:
         """The document of ``compile --json``: sizes in bytes."""
         graph, sizes, arena = self.plan.graph, self.sizes, self.plan.arena_bytes
+        # What a caller who pushes rows keeps beside the arena: the output.
         static = graph.output_tensor.size
         known = [part for part in (arena, sizes.stack, static) if part is not None]
         return {
@@ -83,6 +86,7 @@ class CompileReport:
             "core": self.core,
             "board": self.options.board,
             "out": str(self.options.out),
+            "optimize": self.options.optimize,
             "macs": graph.macs(),
             "parameters": sum(node.parameters for node in graph.nodes),
             "flash": {
@@ -109,6 +113,8 @@ class CompileReport:
             "name": node.name,
             "op": node.op,
             "kernel": f"{step.kernel.family}/{step.kernel.name}",
+            "segment": step.phase,
+            "streamed": self.plan.streamed(step),
             "output": list(graph.tensors[node.output].shape),
             "macs": node.macs(*graph.shapes(node)),
             "ram_live": self.plan.live_bytes(step),
@@ -131,7 +137,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         warnings = list(imported.notes)
         float_graph = simplify(_declared(imported, options, warnings))
         graph = _quantized(imported, float_graph, options, progress)
-        plan = make_plan(graph, core.name)
+        plan = make_plan(graph, core.name, options.optimize)
         name = c_identifier(options.name or (options.model or default_model()).stem)
         progress("writing C", 0, 1)
         save_graph(graph, folder / FILE_NAME)

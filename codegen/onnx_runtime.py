@@ -61,7 +61,8 @@ class FloatModel:
             ThumbnetError: The images have another shape, or onnxruntime fails.
         """
         name = self.imported.output_name
-        return np.concatenate([values[name] for values in self._batches(images, (name,))])
+        none = np.empty((0, *self.imported.graph.output_tensor.shape), np.float32)
+        return np.concatenate([none, *(part[name] for part in self._batches(images, (name,)))])
 
     def activations(
         self, images: FloatArray, names: Sequence[str] | None = None

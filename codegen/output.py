@@ -43,6 +43,11 @@ class Output:
         """Core that the C was generated for."""
         return str(self.report["core"])
 
+    @property
+    def optimize(self) -> str:
+        """What the plan aims at."""
+        return str(self.report["optimize"])
+
 
 def read_output(folder: Path) -> Output:
     """Reads an output folder.
@@ -57,7 +62,7 @@ def read_output(folder: Path) -> Output:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         output = Output(folder, graph, report)
-        output.name, output.core  # noqa: B018  (both must be there)
+        output.name, output.core, output.optimize  # noqa: B018  (all must be there)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ThumbnetError(
             f"{path} is missing or damaged ({error}). Run `thumbnet compile` again."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import SimpleNamespace
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -12,6 +13,7 @@ from codegen.graph_file import FORMAT
 from codegen.resources import resource
 
 
+@functools.cache
 def environment() -> Environment:
     """Jinja as the templates expect it: typing errors fail, blocks leave no blank lines."""
     return Environment(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +15,7 @@ from codegen.boards import Board
 
 Document = Mapping[str, Any]
 
-_LONGEST = 40
+_LONGEST = 28
 """Longest name of a layer or tensor in a table; the end of a name tells more than its beginning."""
 _PICTURES = 50
 """Pictures that `simulate` lists for people."""
@@ -50,7 +50,7 @@ def compiled(report: Document) -> Iterable[RenderableType]:
         )
         for layer in report["layers"]
     ]
-    yield _table("layers", names, rows, left=(1, 2, 3))
+    yield _table("layers", names, rows, left=(1, 2, 3), gap=1)
     yield _bytes("flash, bytes", report["flash"])
     yield _bytes("RAM, bytes", report["ram"])
     where = f" on board {report['board']}" if report.get("board") else ""
@@ -68,7 +68,7 @@ def verified(report: Document) -> Iterable[RenderableType]:
         (
             target["target"],
             *(_number(target[key]) for key in counts),
-            "equal" if target["equal"] else "NOT EQUAL",
+            "equal" if target["equal"] else "DIFFERS",
             _number(target["flash"]),
             *(_number((target["ram"] or {}).get(part)) for part in parts),
             _number(target["instructions"]),
@@ -76,7 +76,7 @@ def verified(report: Document) -> Iterable[RenderableType]:
         for target in report["targets"]
     ]
     title = "bytes compared with the simulator; flash and RAM (arena, stack, static) in bytes"
-    yield _table(title, names, rows, left=(0, 4))
+    yield _table(title, names, rows, left=(0, 4), gap=1)
     for target in report["targets"]:
         if target.get("difference"):
             yield Text(f"{target['target']}: {target['difference']}")
@@ -136,6 +136,55 @@ def described(report: Document) -> Iterable[RenderableType]:
     )
 
 
+def profiled(report: Document) -> Iterable[RenderableType]:
+    """Instructions and cycles of layers, of functions if there are any, and of the whole."""
+    cycles = report["cycles"]
+    names = ("#", "layer", "op", "multiply-adds", "instructions", "cycles", "cycles/mac", "share %")
+    rows = [
+        (
+            _number(index),
+            _short(layer["name"]),
+            layer["op"],
+            *(_number(layer[key]) for key in ("macs", "instructions", "cycles")),
+            _percent(layer["cycles_per_mac"]),
+            _share(layer["cycles"], cycles),
+        )
+        for index, layer in enumerate(report["layers"])
+    ]
+    yield _table("layers", names, rows, left=(1, 2), gap=1)
+    if report.get("functions"):
+        rows = [
+            (
+                function["name"],
+                *(_number(function[key]) for key in ("instructions", "cycles")),
+                _share(function["cycles"], cycles),
+            )
+            for function in report["functions"]
+        ]
+        names = ("function", "instructions", "cycles", "share %")
+        yield _table("functions, each without those it calls", names, rows, left=(0,), gap=1)
+    total = f"{report['core']}: {_number(report['instructions'])} instructions"
+    if cycles is None:
+        yield Text(f"{total} for {_number(report['macs'])} multiply-adds")
+        return
+    yield Text(
+        f"{total}, {_number(cycles)} cycles, {_percent(report['cycles_per_mac'])} cycles per "
+        f"multiply-add\nCycles are estimated: {report['model']['text']}, "
+        f"{_wait_states(report['wait_states'])}"
+    )
+
+
+def _wait_states(waits: Document) -> str:
+    if not waits["flash"] and not waits["ram"]:
+        return "zero wait states"
+    lines = f"lines of {waits['line_bytes']} bytes {'with' if waits['prefetch'] else 'without'}"
+    return f"wait states: flash {waits['flash']} ({lines} prefetch), RAM {waits['ram']}"
+
+
+def _share(part: int | None, whole: int | None) -> str:
+    return _percent(100 * part / whole if part is not None and whole else None)
+
+
 def boards_json(found: Sequence[Board]) -> dict[str, Any]:
     """The document of `thumbnet boards`: sizes in bytes, clock in Hz."""
     return {
@@ -173,11 +222,24 @@ def boards(report: Document) -> Iterable[RenderableType]:
 
 
 def _table(
-    title: str, names: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int]
+    title: str,
+    names: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: Sequence[int],
+    gap: int = 2,
 ) -> Table:
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    """A table whose columns ``left`` hold text; ``gap`` spaces lie between two columns."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 0, 0, gap - 1),
+    )
     for index, name in enumerate(names):
-        table.add_column(name, justify="left" if index in left else "right", overflow="fold")
+        # Text may break when a terminal is narrow; a number never does.
+        justify: JustifyMethod = "left" if index in left else "right"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=index not in left)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     return table

@@ -208,7 +208,7 @@ def _verify_qemu(
     if core.name != output.core:  # other cores may have other kernels
         sources = work / "sources"
         sources.mkdir()
-        write_model(make_plan(output.graph, core.name), output.name, sources)
+        write_model(make_plan(output.graph, core.name, output.optimize), output.name, sources)
 
     def build(check: bool) -> Path:
         folder = work / ("check" if check else "production")

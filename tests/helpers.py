@@ -1,153 +1,186 @@
-"""Small ONNX models made by hand, and the comparison of an imported model with onnxruntime."""
+"""Several generated models as one program, and running programs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+import pytest
 
-from codegen.ir import FloatArray, Graph
-from codegen.onnx_import import ImportedModel, import_onnx
-from codegen.onnx_runtime import FloatModel
-from codegen.ops import MaxPool, Pad
-from codegen.passes import simplify
-from codegen.simulate_float import run_float
-
-MODELS = (
-    Path(os.environ.get("THUMBNET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    / "models"
-)
-EXPORTED = Path(__file__).parent / "data" / "exporters"
-TOLERANCE = 1e-4
-
-INTEGER_ONLY = {"conv", "depthwise", "add", "avgpool", "maxpool", "pad", "softmax"}
+import codegen
+from codegen import simulate
+from codegen.emit import write_model
+from codegen.ir import Graph, Int8Array
+from codegen.plan import make_plan
+from codegen.qemu import RunResult, read_trace
+from codegen.verify import compare_trace
 
 
-class Net:
-    """An ONNX model that grows node by node; numbers come from a seed.
+class Batch:
+    """Several int8 graphs as one program, so that compilers and QEMU start once for all of them.
 
-    ``op`` takes names of values and arrays (which become initializers) and gives the name of the
-    result.
+    Each model has arena, input and output of its own, of exactly the size that its header says;
+    every second one gets its input in its arena, as a caller without other memory does.
     """
 
-    def __init__(self, shape: Iterable[Any] = (1, 3, 8, 8), opset: int = 13, seed: int = 0) -> None:
-        self.opset = opset
-        self.random = np.random.default_rng(seed)
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self.functions: list[onnx.FunctionProto] = []
-        self.domains: dict[str, int] = {}
-        self.inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))]
-        self.outputs: list[onnx.ValueInfoProto] = []
-        self.metadata: dict[str, str] = {}
+    NAME = "batch"
 
-    def normal(self, *shape: int) -> FloatArray:
-        return self.random.normal(0, 1, shape).astype(np.float32)
+    def __init__(self, graphs: Sequence[Graph], images: Sequence[Int8Array]) -> None:
+        """The graphs, and for each the same number of images: int8 [N, H, W, C]."""
+        self.graphs = tuple(graphs)
+        self.images = tuple(images)
+        self.expected = tuple(simulate.trace(g, x) for g, x in zip(graphs, images, strict=True))
+        self.names = tuple(f"net{index}" for index in range(len(graphs)))
 
-    def positive(self, *shape: int) -> FloatArray:
-        return self.random.uniform(0.5, 2, shape).astype(np.float32)
+    @property
+    def inputs(self) -> Int8Array:
+        """For the runner: int8 [N, bytes of one input of every graph]."""
+        return np.concatenate([x.reshape(len(x), -1) for x in self.images], axis=1)
 
-    def constant(self, values: Any, name: str | None = None) -> str:
-        name = name or f"c{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(np.asarray(values), name))
-        return name
+    def write(
+        self, folder: Path, core: str = "cortex-m4", below: Sequence[int] | None = None
+    ) -> Path:
+        """Writes the C files.
 
-    def op(self, op_type: str, *inputs: Any, outputs: int = 1, **attributes: Any) -> str:
-        names = [
-            value if isinstance(value, str) else self.constant(value) if value is not None else ""
-            for value in inputs
+        Args:
+            folder: Where to; is made.
+            core: Core to generate for.
+            below: For each model of one layer, how many bytes its output starts below its input
+                in one and the same memory; None for memories of their own.
+        """
+        folder.mkdir(parents=True)
+        total_in = sum(graph.input_tensor.size for graph in self.graphs)
+        total_out = sum(graph.output_tensor.size for graph in self.graphs)
+        memories, calls, start_in, start_out = [], [], 0, 0
+        for index, (graph, name) in enumerate(zip(self.graphs, self.names, strict=True)):
+            write_model(make_plan(graph, core), name, folder)
+            size_in, size_out = graph.input_tensor.size, graph.output_tensor.size
+            memories.append(f"static int32_t {name}_arena[{name.upper()}_ARENA_BYTES / 4];")
+            if below is not None:
+                size = max(below[index] + size_in, size_out)
+                memories.append(f"static int32_t {name}_both[{-(-size // 4)}];")
+                x, y = f"(int8_t *){name}_both + {below[index]}", f"(int8_t *){name}_both"
+            else:
+                memories.append(f"static int8_t {name}_out[{size_out}];")
+                x, y = f"(int8_t *){name}_arena + {name.upper()}_INPUT_OFFSET", f"{name}_out"
+                if index % 2 == 0:
+                    memories.append(f"static int8_t {name}_in[{size_in}];")
+                    x = f"{name}_in"
+            calls += [
+                f"    batch_spoil((int8_t *){name}_arena, (int32_t)sizeof {name}_arena);",
+                f"    batch_copy({x}, input + {start_in}, {size_in});",
+                f"    {name}_run({name}_arena, {x}, {y});",
+                f"    batch_copy(output + {start_out}, {y}, {size_out});",
+            ]
+            start_in, start_out = start_in + size_in, start_out + size_out
+        text = _BATCH.format(
+            headers="\n".join(f'#include "{name}.h"' for name in self.names),
+            memories="\n".join(memories),
+            calls="\n".join(calls),
+            bytes_in=total_in,
+            bytes_out=total_out,
+        )
+        (folder / "thumbnet_model.h").write_text(text, encoding="ascii")
+        return folder
+
+    def check(self, result: RunResult, folder: Path) -> int:
+        """Asserts that outputs and, in a checking build, all rows are the simulator's.
+
+        Args:
+            result: Of a run with ``inputs``.
+            folder: Where the trace of each graph may be written to; is made.
+
+        Returns:
+            The bytes that were compared.
+        """
+        wanted = [self.expected[i][graph.output] for i, graph in enumerate(self.graphs)]
+        flat = np.concatenate([values.reshape(len(values), -1) for values in wanted], axis=1)
+        compared = flat.size
+        if result.trace is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = self._split(result.trace, folder)
+            for graph, expected, path in zip(self.graphs, self.expected, paths, strict=True):
+                count, difference = compare_trace(graph, expected, path)
+                assert difference is None, f"{path.stem}: {difference}"
+                assert count == sum(values.size for values in expected.values())
+                compared += count
+        assert np.array_equal(result.output, flat)
+        return compared
+
+    def _split(self, trace: Path, folder: Path) -> list[Path]:
+        """The trace of each graph: rows come image by image, and graph by graph in each."""
+        records = [
+            struct.pack("<III", n, row, len(x)) + bytes(x) for n, row, x in read_trace(trace)
         ]
-        made = [f"{op_type.lower()}_{len(self.nodes)}{'_' * i}" for i in range(outputs)]
-        self.nodes.append(
-            helper.make_node(op_type, names, made, name=f"n{len(self.nodes)}", **attributes)
-        )
-        return made[0]
-
-    def conv(self, x: str, channels: int, outputs: int, size: int = 3, **attributes: Any) -> str:
-        group = attributes.get("group", 1)
-        weight = self.normal(outputs, channels // group, size, size) / (size * channels**0.5)
-        return self.op("Conv", x, weight, self.normal(outputs), **attributes)
-
-    def model(self, output: str | None = None) -> onnx.ModelProto:
-        output = output or self.nodes[-1].output[0]
-        outputs = self.outputs or [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)]
-        graph = helper.make_graph(self.nodes, "g", self.inputs, outputs, self.initializers)
-        opsets = [helper.make_opsetid("", self.opset)]
-        opsets += [helper.make_opsetid(domain, v) for domain, v in self.domains.items()]
-        model = helper.make_model(
-            graph, opset_imports=opsets, functions=self.functions, ir_version=10
-        )
-        helper.set_model_props(model, self.metadata)
-        return model
-
-    def save(self, folder: Path, output: str | None = None, name: str = "net.onnx") -> Path:
-        path = folder / name
-        path.write_bytes(self.model(output).SerializeToString())
-        return path
+        parts: list[list[bytes]] = [[] for _ in self.graphs]
+        position = 0
+        for _ in range(len(self.images[0])):
+            for graph, part in zip(self.graphs, parts, strict=True):
+                rows = sum(graph.tensors[node.output].shape[0] for node in graph.nodes)
+                part += records[position : position + rows]
+                position += rows
+        assert position == len(records), f"{len(records)} rows instead of {position}"
+        paths = [folder / f"{name}.bin" for name in self.names]
+        for path, part in zip(paths, parts, strict=True):
+            path.write_bytes(b"".join(part))
+        return paths
 
 
-def pictures(graph: Graph, count: int, seed: int = 1) -> FloatArray:
-    """Random images for ``graph``: float32 [count, H, W, C] in -1..1."""
-    random = np.random.default_rng(seed)
-    return random.uniform(-1, 1, (count, *graph.input_tensor.shape)).astype(np.float32)
+_BATCH = """\
+#ifndef THUMBNET_MODEL_H
+#define THUMBNET_MODEL_H
+
+{headers}
+
+#define MODEL_NAME "batch"
+#define MODEL_ARENA_BYTES {bytes_in}
+#define MODEL_INPUT_BYTES {bytes_in}
+#define MODEL_INPUT_OFFSET 0
+#define MODEL_OUTPUT_BYTES {bytes_out}
+
+{memories}
+
+static void batch_copy(int8_t *to, const int8_t *from, int32_t bytes)
+{{
+    for (int32_t i = 0; i < bytes; ++i) {{
+        to[i] = from[i];
+    }}
+}}
+
+static void batch_spoil(int8_t *memory, int32_t bytes)
+{{
+    for (int32_t i = 0; i < bytes; ++i) {{
+        memory[i] = (int8_t)(0x5a ^ (i & 0x7f));
+    }}
+}}
+
+static void model_run(void *arena, const int8_t *input, int8_t *output)
+{{
+    (void)arena;
+{calls}
+}}
+
+#endif
+"""
 
 
-def session_output(path: Path, imported: ImportedModel, images: FloatArray) -> FloatArray:
-    """What onnxruntime gives for the file as it is, image by image: [N, H, W, C]."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path.read_bytes(), options)
-    source = session.get_inputs()[0]
-    results = []
-    for image in images:
-        fed = image if imported.input_layout == "NHWC" else image.transpose(2, 0, 1)
-        kind = {"tensor(float16)": np.float16, "tensor(double)": np.float64}
-        fed = fed.astype(kind.get(source.type, np.float32))
-        result = session.run(None, {source.name: fed[None]})[0]
-        height, width, channels = imported.graph.output_tensor.shape
-        if result.shape == (1, channels, height, width):
-            result = result.transpose(0, 2, 3, 1)
-        results.append(result.reshape(height, width, channels))
-    return np.array(results, np.float32)
+def has(program: str) -> pytest.MarkDecorator:
+    """Skips a test, in words, where a program is missing."""
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program}")
 
 
-def assert_close(got: FloatArray, want: FloatArray, what: str) -> float:
-    """Asserts that two arrays agree within a share of their range, and gives that share."""
-    assert got.shape == want.shape, f"{what}: {got.shape} instead of {want.shape}"
-    assert got.dtype == np.float32, what
-    error = float(np.abs(got - want).max() / max(np.ptp(want), np.abs(want).max(), 1e-3))
-    assert error < TOLERANCE, f"{what} is off by {error} of its range"
-    return error
-
-
-def assert_like_onnxruntime(
-    path: Path, count: int = 2, imported: ImportedModel | None = None
-) -> tuple[ImportedModel, Graph]:
-    """Compares all tensors of the imported and of the simplified graph with onnxruntime."""
-    imported = imported or import_onnx(path)
-    simple = simplify(imported.graph)
-    assert {node.op for node in simple.nodes} <= INTEGER_ONLY
-    assert simple.output_tensor == imported.graph.output_tensor
-    images = pictures(imported.graph, count)
-    names = list(imported.graph.tensors)
-    parts = list(FloatModel(imported, names).activations(images))
-    reference = {name: np.concatenate([part[name] for part in parts]) for name in names}
-    output = session_output(path, imported, images)
-    for graph in (imported.graph, simple):
-        values = run_float(graph, images)
-        assert_close(values[graph.output], output, "output")
-        for name, value in values.items():
-            want = reference[name]
-            if any(isinstance(node, (MaxPool, Pad)) for node in graph.consumers(name)):
-                # A clip may have moved in front of the one that reads it.
-                bounds = getattr(graph.producer(name), "bounds", None)
-                want = want if bounds is None else np.clip(want, bounds.lo, bounds.hi)
-            assert_close(value, want, name)
-    return imported, simple
+def thumbnet_command(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the command line program in a process of its own."""
+    command = [sys.executable, "-m", "codegen.cli", *map(str, words)]
+    root = Path(codegen.__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root), "TERM": "dumb"}
+    return subprocess.run(
+        command, text=True, capture_output=True, timeout=300, env=environment, **options
+    )

@@ -43,10 +43,27 @@ class KernelCall:
         parameters: Numbers that the template writes into the function; layers with equal ones
             share a function.
         arrays: Constants that are given to the function, in the order of its parameters.
+        at_once: True if one call makes all rows, False if it is called for each row.
     """
 
     parameters: Parameters
     arrays: tuple[CArray, ...] = ()
+    at_once: bool = False
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """How the rows of a layer's tensors are kept and made.
+
+    Attributes:
+        slots_in: For each input the rows kept, or 0 if all are.
+        slots_out: Rows kept of the output, or 0 if all are.
+        whole: True if nothing streams: the layer may be computed at once.
+    """
+
+    slots_in: tuple[int, ...]
+    slots_out: int
+    whole: bool
 
 
 class Kernel:
@@ -74,7 +91,7 @@ class Kernel:
         """
         return DISJOINT
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         """Constants and parameters for ``node``."""
         raise NotImplementedError
 

@@ -17,6 +17,7 @@ from codegen.kernels.base import (
     Kernel,
     KernelCall,
     Parameters,
+    RowPlan,
     Tiles,
     raster_distance,
     window_first_read,
@@ -46,14 +47,26 @@ def _epilogue(requant: Requant) -> Parameters:
     }
 
 
-def _sizes(shape: Shape, out: Shape) -> Parameters:
+def _sizes(shape: Shape, out: Shape, rows: RowPlan) -> Parameters:
     return {
+        "slots_in": rows.slots_in[0],
+        "slots_out": rows.slots_out,
         "in_height": shape[0],
         "in_width": shape[1],
         "in_channels": shape[2],
         "out_height": out[0],
         "out_width": out[1],
         "out_channels": out[2],
+    }
+
+
+def _row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
+    """For kernels that see a row as a stretch of bytes; all rows are one stretch if whole."""
+    return {
+        "slots_in": rows.slots_in[0],
+        "slots_out": rows.slots_out,
+        "row_in": row_in,
+        "row_out": row_out,
     }
 
 
@@ -125,13 +138,16 @@ class Pointwise(_Portable):
         first = np.arange(pixels, dtype=np.int64) * inputs
         return raster_distance(first, outputs, PIXEL_TILE)
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Conv) and node.requant is not None
         pixels, inputs, outputs = self._pixels(graph, node)
+        if not rows.whole:
+            pixels = graph.tensors[node.output].shape[1]
         weight = node.weight.reshape(outputs, inputs)
         zero = _q(graph, node.inputs[0]).zero_point
         folded = node.bias - zero * weight.astype(np.int64).sum(axis=1)
         parameters = {
+            **_row_bytes(rows, pixels * inputs, pixels * outputs),
             "pixels": pixels,
             "inputs": inputs,
             "outputs": outputs,
@@ -142,6 +158,7 @@ class Pointwise(_Portable):
         return KernelCall(
             parameters,
             (CArray("weight", _pack_channels(weight)), *_tables(folded, node.requant)),
+            at_once=rows.whole,
         )
 
 
@@ -154,11 +171,11 @@ class DirectConv(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Conv) and node.requant is not None
         weight = node.weight.reshape(len(node.weight), -1)
         parameters = {
-            **_sizes(*_shapes(graph, node)),
+            **_sizes(*_shapes(graph, node), rows),
             **_window(node),
             "channel_tiles": _channel_tiles(len(node.weight)),
             "input_zero": _q(graph, node.inputs[0]).zero_point,
@@ -177,11 +194,11 @@ class DepthwiseConv(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Depthwise) and node.requant is not None
         shape, out = _shapes(graph, node)
         parameters = {
-            **_sizes(shape, out),
+            **_sizes(shape, out, rows),
             **_window(node),
             "multiplier": node.multiplier,
             "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
@@ -203,12 +220,17 @@ class AddKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return 0
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Add) and node.requant is not None
         r = node.requant
+        height, width, channels = graph.tensors[node.output].shape
+        elements = width * channels * (height if rows.whole else 1)
         return KernelCall(
             {
-                "elements": graph.tensors[node.output].size,
+                "slots_a": rows.slots_in[0],
+                "slots_b": rows.slots_in[1],
+                "slots_out": rows.slots_out,
+                "elements": elements,
                 "a_zero": _q(graph, node.inputs[0]).zero_point,
                 "b_zero": _q(graph, node.inputs[1]).zero_point,
                 "ka": r.ka,
@@ -217,7 +239,8 @@ class AddKernel(_Portable):
                 "output_zero": r.zero_point,
                 "lo": r.lo,
                 "hi": r.hi,
-            }
+            },
+            at_once=rows.whole,
         )
 
 
@@ -230,13 +253,13 @@ class AvgPoolKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, AvgPool) and node.requant is not None
         shape, out = _shapes(graph, node)
         by_count = np.zeros(node.kernel[0] * node.kernel[1] + 1, np.int32)
         by_count[list(node.counts(shape))] = node.requant.multiplier
         parameters = {
-            **_sizes(shape, out),
+            **_sizes(shape, out, rows),
             **_window(node),
             "count_pads": int(node.count_pads),
             "input_zero": _q(graph, node.inputs[0]).zero_point,
@@ -257,9 +280,9 @@ class MaxPoolKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, MaxPool)
-        return KernelCall({**_sizes(*_shapes(graph, node)), **_window(node)})
+        return KernelCall({**_sizes(*_shapes(graph, node), rows), **_window(node)})
 
 
 class PadKernel(_Portable):
@@ -268,11 +291,11 @@ class PadKernel(_Portable):
     name = "pad"
     op = Pad.op
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Pad)
         return KernelCall(
             {
-                **_sizes(*_shapes(graph, node)),
+                **_sizes(*_shapes(graph, node), rows),
                 "pad_top": node.pads.top,
                 "pad_left": node.pads.left,
                 "fill": node.fill(_q(graph, node.inputs[0])),
@@ -289,14 +312,16 @@ class SoftmaxKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return 0
 
-    def call(self, graph: Graph, node: Node) -> KernelCall:
+    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Softmax) and node.table is not None
         height, width, channels = graph.tensors[node.output].shape
-        parameters: Parameters = {
-            "pixels": height * width,
+        pixels = width * (height if rows.whole else 1)
+        parameters = {
+            **_row_bytes(rows, pixels * channels, pixels * channels),
+            "pixels": pixels,
             "channels": channels,
         }
-        return KernelCall(parameters, (CArray("table", node.table),))
+        return KernelCall(parameters, (CArray("table", node.table),), at_once=rows.whole)
 
 
 KERNELS: tuple[Kernel, ...] = (

@@ -101,11 +101,15 @@ def _built(
     ONNX does not say whether its input is NCHW or NHWC: the first node that looks at single
     dimensions decides. With the wrong guess it complains, and the other guess gets further.
     """
+    read = {name for node in nodes for name in node.inputs}
+    initializers = {
+        tensor.name: tensor_values(tensor, path)
+        for tensor in model.graph.initializer
+        if tensor.name in read
+    }
     failures: list[tuple[int, ThumbnetError]] = []
     for layout in source.layouts():
-        builder = Builder(path, opset_of(model), fixed_batch=source.batch == 1)
-        for tensor in model.graph.initializer:
-            builder.constants[tensor.name] = tensor_values(tensor, path)
+        builder = Builder(path, opset_of(model), source.batch == 1, dict(initializers))
         shape = source.shape(layout)
         builder.tensors[source.name] = Tensor(source.name, shape)
         builder.views[source.name] = View.of(source.name, shape, layout)

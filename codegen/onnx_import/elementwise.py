@@ -85,6 +85,11 @@ def _operands(builder: Builder, node: OnnxNode) -> tuple[View, NDArray[np.float6
             f"has the constant {name!r} of shape {list(values.shape)}, which does not fit the "
             f"shape {list(view.onnx_shape)} of {node.inputs[int(left)]!r}"
         ) from None
+    aligned = (1,) * (len(view.dims) - values.ndim) + values.shape
+    varying = {dim for dim, size in zip(view.images, aligned, strict=True) if size > 1}
+    if varying <= {"C"}:
+        return view, np.broadcast_to(values.reshape(-1), view.shape[2:]), left
+    # It is as large as the map or a part of it, but may hold the same numbers everywhere.
     pixels = view.to_nhwc(spread)[0].reshape(-1, view.shape[2])
     if (pixels != pixels[0]).any():
         raise node.error(

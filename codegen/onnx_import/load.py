@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os.path import isdir, isfile
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def first_line(error: Exception) -> str:
 
 
 def _read(path: Path) -> bytes:
-    if path.is_dir():
+    if isdir(path):
         raise ThumbnetError(f"{path} is a folder. Give the ONNX file itself.")
     try:
         data = path.read_bytes()
@@ -135,7 +136,7 @@ def _load_external_data(model: ModelProto, path: Path) -> None:
     outside = [t for t in model.graph.initializer if uses_external_data(t)]
     for tensor in outside:
         names = [entry.value for entry in tensor.external_data if entry.key == "location"]
-        if not names or not (path.parent / names[0]).is_file():
+        if not names or not isfile(path.parent / names[0]):
             raise ThumbnetError(
                 f"{path}: the values of tensor {tensor.name!r} are in the file "
                 f"{names[0] if names else '(not named)'!r}, which is missing. Put it next to the "

@@ -54,27 +54,38 @@ def _window(node: OnnxNode, shape: Shape) -> tuple[Size, Size, Pads]:
 def global_average_pool(builder: Builder, node: OnnxNode) -> None:
     """GlobalAveragePool."""
     view = builder.map_view(node)
-    kernel = view.shape[0], view.shape[1]
-    builder.emit(node, AvgPool(node.name, (view.tensor,), node.outputs[0], kernel), "NCHW")
+    _whole(builder, node, AvgPool, view, (view.shape[0], view.shape[1]), tuple("NCHW"))
 
 
 def global_max_pool(builder: Builder, node: OnnxNode) -> None:
     """GlobalMaxPool."""
     view = builder.map_view(node)
-    kernel = view.shape[0], view.shape[1]
-    builder.emit(node, MaxPool(node.name, (view.tensor,), node.outputs[0], kernel), "NCHW")
+    _whole(builder, node, MaxPool, view, (view.shape[0], view.shape[1]), tuple("NCHW"))
 
 
 def reduce_mean(builder: Builder, node: OnnxNode) -> None:
     """ReduceMean over rows, columns or both: an average over the whole map."""
-    view, kernel, dims = _reduction(builder, node)
-    builder.emit(node, AvgPool(node.name, (view.tensor,), node.outputs[0], kernel), dims)
+    _whole(builder, node, AvgPool, *_reduction(builder, node))
 
 
 def reduce_max(builder: Builder, node: OnnxNode) -> None:
     """ReduceMax over rows, columns or both."""
-    view, kernel, dims = _reduction(builder, node)
-    builder.emit(node, MaxPool(node.name, (view.tensor,), node.outputs[0], kernel), dims)
+    _whole(builder, node, MaxPool, *_reduction(builder, node))
+
+
+def _whole(
+    builder: Builder,
+    node: OnnxNode,
+    pool: type[AvgPool] | type[MaxPool],
+    view: View,
+    kernel: Size,
+    dims: tuple[str, ...],
+) -> None:
+    """A pool over a window that reaches across the map; over one pixel it does nothing."""
+    if kernel == (1, 1):
+        builder.set_view(node, View.of(view.tensor, view.shape, dims))
+    else:
+        builder.emit(node, pool(node.name, (view.tensor,), node.outputs[0], kernel), dims)
 
 
 def _reduction(builder: Builder, node: OnnxNode) -> tuple[View, Size, tuple[str, ...]]:

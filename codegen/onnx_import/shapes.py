@@ -171,9 +171,9 @@ def _layout(node: OnnxNode, view: View) -> str:
 
 
 def _fill(builder: Builder, node: OnnxNode) -> float:
-    if not node.given(2):
-        return node.number("value", 0.0)
-    values = builder.numbers(node, 2, "fill value")
-    if values.size != 1:
-        raise node.error("has several fill values; only one is supported")
+    values = np.array(node.number("value", 0.0))
+    if node.given(2):
+        values = builder.numbers(node, 2, "fill value")
+    if values.size != 1 or not np.isfinite(values).all():
+        raise node.error("needs one finite number to fill with")
     return float(values.reshape(-1)[0])

@@ -18,14 +18,18 @@ LISTED = 12
 def live_nodes(graph: GraphProto, path: Path, output: str) -> list[OnnxNode]:
     """The nodes that the output depends on, in the order of the file."""
     nodes = [OnnxNode(proto, index, path) for index, proto in enumerate(graph.node)]
-    makers = {name: node for node in nodes for name in node.outputs if name}
+    # A value should have one maker; where a damaged file has two, both are kept and refused later.
+    makers: dict[str, list[OnnxNode]] = {}
+    for node in nodes:
+        for name in filter(None, node.outputs):
+            makers.setdefault(name, []).append(node)
     live: set[int] = set()
     waiting = [output]
     while waiting:
-        node = makers.get(waiting.pop())
-        if node is not None and node.index not in live:
-            live.add(node.index)
-            waiting += node.inputs
+        for node in makers.get(waiting.pop(), ()):
+            if node.index not in live:
+                live.add(node.index)
+                waiting += node.inputs
     return [node for node in nodes if node.index in live]
 
 
@@ -87,7 +91,7 @@ def refuse_unsupported(nodes: list[OnnxNode], path: Path, source: str) -> None:
         is_active = any(name in active for name in node.inputs)
         # The shape of an activation is known, and so is a constant cast to its type.
         known = node.op_type == "Shape" or (
-            node.op_type == "CastLike" and node.inputs[0] not in active
+            node.op_type == "CastLike" and not active.intersection(node.inputs[:1])
         )
         if is_active and not known:
             active.update(name for name in node.outputs if name)

@@ -1,6 +1,7 @@
-"""Planning: which kernel computes each layer, and where each tensor lives."""
+"""Planning: what is streamed, which kernel computes each layer, and where each row lives."""
 
-from codegen.plan.model import Buffer, Plan, Step
-from codegen.plan.planner import ROW_COUNTER, make_plan
+from codegen.plan.model import Buffer, Plan, Segment, Step
+from codegen.plan.planner import STATE, make_plan
+from codegen.plan.segments import OBJECTIVES
 
-__all__ = ["ROW_COUNTER", "Buffer", "Plan", "Step", "make_plan"]
+__all__ = ["OBJECTIVES", "STATE", "Buffer", "Plan", "Segment", "Step", "make_plan"]

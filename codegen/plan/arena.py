@@ -81,7 +81,8 @@ def place(lives: Sequence[Life]) -> tuple[dict[str, int], int, int]:
     return best, extent, bound
 
 
-def _align(value: int) -> int:
+def align(value: int) -> int:
+    """The next multiple of the alignment."""
     return -(-value // ALIGNMENT) * ALIGNMENT
 
 
@@ -99,9 +100,9 @@ def _gaps(lives: Sequence[Life]) -> dict[str, dict[str, Gap]]:
             # `b` relative to `a`: disjoint, or below it when b is a's overlapping output.
             low, high = -b.size, a.size
             if a.name in b.below and a.last == b.first:
-                low = max(low, -_align(b.below[a.name]))
+                low = max(low, -align(b.below[a.name]))
             elif b.name in a.below and b.last == a.first:
-                high = min(high, _align(a.below[b.name]))
+                high = min(high, align(a.below[b.name]))
             gaps[b.name][a.name] = Gap(low, high)
     return gaps
 
@@ -126,7 +127,7 @@ def _lowest(taken: Sequence[tuple[int, int]]) -> int:
     offset = 0
     for low, high in taken:
         if low < offset < high:
-            offset = _align(high)
+            offset = align(high)
     return offset
 
 

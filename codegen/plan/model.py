@@ -1,4 +1,4 @@
-"""The plan: which kernel computes each layer and where in the arena each tensor lives."""
+"""The plan: which kernel computes each layer, in which order rows are made, where they live."""
 
 from __future__ import annotations
 
@@ -7,42 +7,83 @@ from dataclasses import dataclass
 
 from codegen.ir import Graph, Node
 from codegen.kernels.base import Kernel
+from codegen.plan.rows import Runs
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """A tensor's place in the arena.
+    """A tensor's place in the arena: a ring of rows.
+
+    Row ``r`` lies in slot ``r % slots``. A tensor that is kept whole has as many slots as rows.
 
     Attributes:
         tensor: Name of the tensor.
         offset: First byte, counted from the arena's start.
-        size: Bytes.
-        first: Index of the step that writes it (-1: the caller does).
-        last: Index of the last step that reads it.
+        row_bytes: Bytes of one row.
+        rows: Rows of the tensor.
+        slots: Rows kept at a time.
+        first: Number of the segment that writes it.
+        last: Number of the last segment that reads it.
     """
 
     tensor: str
     offset: int
-    size: int
+    row_bytes: int
+    rows: int
+    slots: int
     first: int
     last: int
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.slots * self.row_bytes
+
+    @property
+    def whole(self) -> bool:
+        """True if all rows are kept."""
+        return self.slots == self.rows
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One call of a kernel: a node of the graph, computed on whole tensors.
+    """A layer of the plan.
 
     Attributes:
-        index: Position in the plan; the layer number in traces and reports.
+        index: Position in the graph; the layer number in traces and reports.
         node: What is computed.
         kernel: How.
-        refused: Kernels of the family that were tried before, with the reason each was refused.
+        refused: Forms that were tried before, with the reason each was refused.
+        phase: Number of its segment.
     """
 
     index: int
     node: Node
     kernel: Kernel
-    refused: tuple[str, ...] = ()
+    refused: tuple[str, ...]
+    phase: int
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Layers whose rows stream together; between segments tensors are whole.
+
+    Attributes:
+        start: Index of the first step.
+        end: Index after the last step.
+        runs: Rows in the order in which they are made, as index of the step and row; in the
+            first segment one part for each row of the image, later on one part. Empty for one
+            layer on whole tensors.
+    """
+
+    start: int
+    end: int
+    runs: tuple[Runs, ...]
+
+    @property
+    def streamed(self) -> bool:
+        """True if the order of the rows is that of ``runs``."""
+        return bool(self.runs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +93,26 @@ class Plan:
     Attributes:
         graph: The int8 graph.
         family: Name of the kernel family.
-        steps: In execution order.
+        steps: One a node, in the order of the graph.
+        segments: In order; the first is fed by the image and may be empty.
         buffers: By tensor name; the graph's output has none (the caller gives its memory).
         arena_bytes: Size of the arena.
-        lower_bound: No arrangement can be smaller than this.
+        lower_bound: No arrangement of these buffers can be smaller than this.
     """
 
     graph: Graph
     family: str
     steps: tuple[Step, ...]
+    segments: tuple[Segment, ...]
     buffers: Mapping[str, Buffer]
     arena_bytes: int
     lower_bound: int
 
+    def streamed(self, step: Step) -> bool:
+        """True if the rows of ``step`` are made among those of other layers."""
+        return self.segments[step.phase].streamed
+
     def live_bytes(self, step: Step) -> int:
-        """Arena bytes that are occupied while ``step`` runs: the extent of its live buffers."""
-        live = [b for b in self.buffers.values() if b.first <= step.index <= b.last]
+        """Arena bytes in use while ``step`` runs: the extent of its live buffers."""
+        live = [b for b in self.buffers.values() if b.first <= step.phase <= b.last]
         return max((b.offset + b.size for b in live), default=0)

@@ -31,8 +31,9 @@ class MinMax:
         self._lo, self._hi = np.inf, -np.inf
 
     def observe(self, values: FloatArray) -> None:
-        self._lo = min(self._lo, float(values.min()))
-        self._hi = max(self._hi, float(values.max()))
+        # np.minimum, for min() would lose a NaN.
+        self._lo = float(np.minimum(self._lo, values.min()))
+        self._hi = float(np.maximum(self._hi, values.max()))
 
     def range(self) -> Range:
         return self._lo, self._hi
@@ -76,7 +77,7 @@ class Percentile:
 
     def range(self) -> Range:
         lo, hi = self._exact.range()
-        if self._half == 0.0:
+        if self._half == 0.0 or not np.isfinite([lo, hi]).all():
             return lo, hi
         below = np.cumsum(self._counts)
         total, edges = below[-1], np.linspace(-self._half, self._half, self.BINS + 1)

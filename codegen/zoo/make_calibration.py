@@ -44,7 +44,7 @@ def load_photographs() -> list[Images]:
     except ImportError as error:
         raise ImportError(
             "the calibration pictures are cut from photographs in scikit-image: "
-            "pip install scikit-image"
+            "pip install 'thumbnet[demo]'"
         ) from error
     photographs = []
     for name in SOURCES:

@@ -1,5 +1,6 @@
 /*
- * Runs the model over every image of a file, on a desktop or a microcontroller:
+ * Runs the model over every image of a file, on a desktop or a microcontroller, row by row, so
+ * that no image is ever whole in memory:
  *
  *   input.bin   int8 images, MODEL_INPUT_BYTES each           (read)
  *   output.bin  int8 outputs, MODEL_OUTPUT_BYTES each         (written)
@@ -27,6 +28,7 @@
 
 ARENA_SECTION __attribute__((aligned(16))) static uint8_t arena[MODEL_ARENA_BYTES];
 static int8_t output[MODEL_OUTPUT_BYTES];
+static int8_t input_row[MODEL_ROW_BYTES];
 
 #ifdef THUMBNET_CHECK
 static int32_t trace_file = PORT_NO_FILE;
@@ -75,32 +77,49 @@ struct figures {
     uint64_t instructions;
 };
 
-static void run_model(const int8_t *input, bool count, struct figures *figures) {
+/* What is measured are the calls of the model, not the reading of rows between them. */
+static void measured(void (*call)(void), bool count, struct figures *figures) {
     if (count) {
         port_count_start();
-        const uint64_t nothing = port_count_stop();
-        port_count_start();
-        model_run(arena, input, output);
-        figures->instructions = port_count_stop() - nothing;
+        call();
+        figures->instructions += port_count_stop();
         return;
     }
     port_stack_paint();
-    model_run(arena, input, output);
+    call();
     const uint32_t used = port_stack_used();
     if (used > figures->stack) {
         figures->stack = used;
     }
 }
 
+static void nothing(void) {}
+static void begin(void) { model_begin(arena); }
+static void push(void) { model_push_row(arena, input_row); }
+static void finish(void) { model_finish(arena, output); }
+
+static bool run_image(int32_t in, bool count, struct figures *figures) {
+    struct figures empty = {0, 0};
+    measured(begin, count, figures);
+    for (uint32_t row = 0; row < MODEL_INPUT_ROWS; row++) {
+        if (!port_read(in, input_row, sizeof input_row)) {
+            return false;
+        }
+        measured(push, count, figures);
+    }
+    measured(finish, count, figures);
+    measured(nothing, count, &empty);
+    figures->instructions -= empty.instructions * (MODEL_INPUT_ROWS + 2u);
+    return true;
+}
+
 static int run_images(int32_t in, int32_t out, uint32_t images) {
     struct figures figures = {0, 0};
-    int8_t *const input = (int8_t *)arena + MODEL_INPUT_OFFSET;
     for (uint32_t i = 0; i < images; i++) {
         spoil_arena();
-        if (!port_read(in, input, MODEL_INPUT_BYTES)) {
+        if (!run_image(in, port_counts() && i + 1 == images, &figures)) {
             return fail("input.bin cannot be read");
         }
-        run_model(input, port_counts() && i + 1 == images, &figures);
         if (!port_write(out, output, sizeof output)) {
             return fail("output.bin cannot be written");
         }

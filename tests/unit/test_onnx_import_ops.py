@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from helpers import Net, assert_like_onnxruntime
+from onnx_models import Net, assert_like_onnxruntime
 
 NEWEST = onnx.defs.onnx_opset_version()
 OPSETS = (7, 9, 11, 13, 17, 18, 21, NEWEST)
@@ -50,7 +51,7 @@ def mean(net: Net, x: str, *axes: int, keepdims: int = 1, op: str = "ReduceMean"
     return net.op(op, x, i64(*axes), keepdims=keepdims)
 
 
-def batch_norm(net: Net, x: str, channels: int, **attributes: float) -> str:
+def batch_norm(net: Net, x: str, channels: int, **attributes: Any) -> str:
     """Some of its numbers negative, none small."""
     values = [net.normal(channels), net.normal(channels), net.normal(channels)]
     return net.op("BatchNormalization", x, *values, net.positive(channels), **attributes)
@@ -75,9 +76,8 @@ def test_mobilenet_in_every_opset(tmp_path: Path, opset: int) -> None:
     net.op("Softmax", y, axis=1)
     imported, simple = assert_like_onnxruntime(net.save(tmp_path))
     assert imported.input_layout == "NCHW" and imported.batch is None
-    assert [node.op for node in simple.nodes] == (
-        "depthwise conv depthwise maxpool conv add avgpool avgpool conv softmax".split()
-    )
+    operators = " ".join(node.op for node in simple.nodes)
+    assert operators == "depthwise conv depthwise maxpool conv add avgpool avgpool conv softmax"
 
 
 CASES: dict[str, Callable[[Net], str]] = {
@@ -151,6 +151,10 @@ CASES: dict[str, Callable[[Net], str]] = {
         n.positive(4, 1, 1),
     ),
     "scalars": lambda n: n.op("Sub", n.op("Div", n.conv("x", 3, 4), np.float32(3)), f32(2.0)),
+    "scale_as_large_as_the_map": lambda n: n.op("Mul", "x", np.full((1, 3, 8, 8), 0.5, np.float32)),
+    "shift_flattened": lambda n: n.op(
+        "Gemm", n.op("Add", n.op("Flatten", "x"), f32(0.5)), n.normal(192, 5)
+    ),
     "shared_affine": lambda n: n.op(
         "Add",
         n.conv(n.op("Mul", "x", n.normal(3, 1, 1)), 3, 4),

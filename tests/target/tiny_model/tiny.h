@@ -6,11 +6,11 @@
 
 #define TINY_INPUT_BYTES 5
 #define TINY_OUTPUT_BYTES 3
-#define TINY_INPUT_OFFSET 4
 #ifndef TINY_ARENA_BYTES
 #define TINY_ARENA_BYTES 64
 #endif
 
-void tiny_run(void *arena, const int8_t *input, int8_t *output);
+void tiny_push(void *arena, const int8_t *row);
+void tiny_finish(void *arena, int8_t *output);
 
 #endif

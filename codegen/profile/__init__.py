@@ -1,0 +1,252 @@
+"""Profiling: instructions and estimated cycles of each layer, by running the real program."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from codegen import simulate
+from codegen.boards import Board, Core, Region, load_board, load_core
+from codegen.build import build_target
+from codegen.emit import write_model
+from codegen.errors import ThumbnetError
+from codegen.ir import Graph, Int8Array
+from codegen.output import Output, read_output
+from codegen.plan import make_plan
+from codegen.profile.attribution import marks_from_calls
+from codegen.profile.counter import COUNTED_CORES, Call, Counts, Flow, Memory, count
+from codegen.profile.cycles import CycleModel, check_alignment, cycle_model, cycles_by_address
+from codegen.profile.program import Program, read_program
+from codegen.profile.report import FunctionProfile, LayerProfile, ProfileOptions, ProfileReport
+from codegen.profile.waits import WaitStates, waits_by_address
+from codegen.progress import Progress, silent
+from codegen.qemu import run_qemu
+
+__all__ = [
+    "FunctionProfile",
+    "LayerProfile",
+    "ProfileOptions",
+    "ProfileReport",
+    "WaitStates",
+    "profile_model",
+]
+
+_SLOWEST = 2e6
+"""Multiply-adds a second that the emulator surely reaches, for the time limit."""
+_LEAST_TIME = 120.0
+_ROOMY = (
+    Region("FLASH", 0x00000000, 1 << 28, "flash"),
+    Region("RAM", 0x20000000, 1 << 28, "ram"),
+)
+"""Memory for every network, where no board is named: the counter needs no real one."""
+
+
+def profile_model(
+    out: Path,
+    core: str | None = None,
+    options: ProfileOptions | None = None,
+    progress: Progress = silent,
+) -> ProfileReport:
+    """Runs the production build of a compiled network on one random image and counts.
+
+    Args:
+        out: Folder made by ``compile``.
+        core: Core to profile for; None for the one ``out`` is for. The C of another core is
+            generated anew.
+        options: See `ProfileOptions`.
+        progress: Told the stages.
+
+    Raises:
+        ThumbnetError: ``out`` or ``core`` does not do, a tool is missing, or the program computes
+            something else than the simulator.
+    """
+    output = read_output(out)
+    board, chosen = _target(output, core)
+    options = options or ProfileOptions()
+    image = _image(output.graph)
+    with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
+        folder = Path(work)
+        progress("compiling", 0, 3)
+        sources = _sources(output, chosen, folder)
+        elf = build_target(sources, output.name, board, chosen, folder / "build", check=False)
+        progress("counting", 1, 3)
+        if chosen.name not in COUNTED_CORES:
+            return _total_only(output.graph, elf, board, chosen, image)
+        program = read_program(elf)
+        counts = _count(output, program, sources, board, chosen, image, folder)
+    progress("estimating cycles", 2, 3)
+    model = cycle_model(chosen.name, worst=options.worst, slow_multiply=options.slow_multiply)
+    check_alignment(model, program, counts.flows)
+    return _report(output.graph, program, counts, model, options)
+
+
+def _target(output: Output, core: str | None) -> tuple[Board, Core]:
+    """The core, and the board whose memory the program is linked for."""
+    chosen = load_core(core or output.core)
+    own = output.report.get("board")
+    if own and chosen.name == output.core:
+        return load_board(str(own)), chosen
+    board = load_board(chosen.qemu_board)
+    if chosen.name in COUNTED_CORES:
+        board = replace(board, regions=_ROOMY)
+    return board, chosen
+
+
+def _image(graph: Graph) -> Int8Array:
+    """The first of the random images that ``verify`` runs: int8 [1, H, W, C]."""
+    shape = (1, *graph.input_tensor.shape)
+    return np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+
+
+def _sources(output: Output, core: Core, work: Path) -> Path:
+    if core.name == output.core:
+        return output.folder
+    sources = work / "sources"
+    sources.mkdir()
+    write_model(make_plan(output.graph, core.name), output.name, sources)
+    return sources
+
+
+def _time_limit(graph: Graph) -> float:
+    return _LEAST_TIME + graph.macs() / _SLOWEST
+
+
+def _total_only(
+    graph: Graph, elf: Path, board: Board, core: Core, image: Int8Array
+) -> ProfileReport:
+    """What QEMU can tell of a core that Unicorn does not know."""
+    result = run_qemu(elf, board, image.reshape(1, -1), elf.parent, _time_limit(graph), count=True)
+    _check_output(graph, image, result.output)
+    if result.instructions is None:
+        raise ThumbnetError(f"QEMU counted no instructions on {board.title}")
+    return ProfileReport(
+        core=core.name,
+        instructions=result.instructions,
+        cycles=None,
+        model=f"none for {core.name}",
+        validated=False,
+        waits=WaitStates(),
+        layers=_layers(graph, [None] * len(graph.nodes), [None] * len(graph.nodes)),
+        functions=None,
+        warnings=(
+            f"{core.name}: instructions of the whole network only, counted by QEMU; the emulator "
+            "that counts by layer does not know this core.",
+        ),
+    )
+
+
+def _count(
+    output: Output,
+    program: Program,
+    sources: Path,
+    board: Board,
+    core: Core,
+    image: Int8Array,
+    work: Path,
+) -> Counts:
+    graph, function = output.graph, f"{output.name}_run"
+    arena, result = program.symbol("arena"), program.symbol("output")
+    placed = arena + _input_offset(sources, output.name)
+    counts = count(
+        program,
+        core.name,
+        [Memory(region.origin, region.length) for region in board.regions],
+        {placed: image.tobytes()},
+        Call(
+            entry=program.symbol(function),
+            stack=program.symbol("ld_process_stack_end"),
+            arguments=(arena, placed, result),
+        ),
+        marks_from_calls(program, function, len(graph.nodes)),
+        Memory(result, graph.output_tensor.size),
+        work,
+        _time_limit(graph),
+    )
+    _check_output(graph, image, np.frombuffer(counts.output, np.int8))
+    return counts
+
+
+def _input_offset(sources: Path, name: str) -> int:
+    """Where in the arena the input may lie, as the generated header says."""
+    header = sources / f"{name}.h"
+    macro = f"{name.upper()}_INPUT_OFFSET"
+    try:
+        match = re.search(rf"#define {macro} (\d+)", header.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ThumbnetError(f"{header}: {error.strerror}. Run `thumbnet compile` again.") from error
+    if match is None:
+        raise ThumbnetError(f"{header} does not define {macro}. Run `thumbnet compile` again.")
+    return int(match[1])
+
+
+def _check_output(graph: Graph, image: Int8Array, found: Int8Array) -> None:
+    if not np.array_equal(simulate.run(graph, image).reshape(-1), found.reshape(-1)):
+        raise ThumbnetError(
+            "The program computes something else than the simulator, so its profile is worthless. "
+            "`thumbnet verify` shows where."
+        )
+
+
+def _report(
+    graph: Graph, program: Program, counts: Counts, model: CycleModel, options: ProfileOptions
+) -> ProfileReport:
+    cycles = _cycles(options.waits, model, program, counts.flows)
+    by_layer = [sum(spent.values()) for spent in cycles]
+    executed = [flow.instructions for flow in counts.flows]
+    warnings = []
+    if not model.validated:
+        warnings.append(f"cycles for {model.core} are not validated on hardware: {model.source}")
+    return ProfileReport(
+        core=model.core,
+        instructions=sum(executed),
+        cycles=sum(by_layer),
+        model=model.source,
+        validated=model.validated and not options.waits,
+        waits=options.waits,
+        layers=_layers(graph, executed, by_layer),
+        functions=_functions(program, counts.flows, cycles) if options.functions else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _cycles(
+    waits: WaitStates, model: CycleModel, program: Program, flows: Sequence[Flow]
+) -> list[dict[int, int]]:
+    """Cycles by address, for each layer."""
+    code = program.code
+    overlaps = model.overlaps(code)
+    spent = [cycles_by_address(model, code, overlaps, flow) for flow in flows]
+    if waits:
+        for cycles, flow in zip(spent, flows, strict=True):
+            for address, lost in waits_by_address(waits, model, code, flow).items():
+                cycles[address] = cycles.get(address, 0) + lost
+    return spent
+
+
+def _layers(
+    graph: Graph, instructions: Sequence[int | None], cycles: Sequence[int | None]
+) -> tuple[LayerProfile, ...]:
+    return tuple(
+        LayerProfile(node.name, node.op, node.macs(*graph.shapes(node)), executed, spent)
+        for node, executed, spent in zip(graph.nodes, instructions, cycles, strict=True)
+    )
+
+
+def _functions(
+    program: Program, flows: Sequence[Flow], cycles: Sequence[dict[int, int]]
+) -> tuple[FunctionProfile, ...]:
+    executed: dict[str, int] = defaultdict(int)
+    spent: dict[str, int] = defaultdict(int)
+    for flow, by_address in zip(flows, cycles, strict=True):
+        for address, times in flow.executions.items():
+            executed[program.name_at(address)] += times
+        for address, number in by_address.items():
+            spent[program.name_at(address)] += number
+    profiles = (FunctionProfile(name, executed[name], spent[name]) for name in executed)
+    return tuple(sorted(profiles, key=lambda profile: -profile.cycles))
