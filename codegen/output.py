@@ -86,6 +86,7 @@ def new_folder(out: Path, force: bool) -> Iterator[Path]:
     try:
         yield work
         work.chmod(0o777 & ~_umask())
+        _check_free(out, force)  # again: something may have come there meanwhile
         if out.exists():
             shutil.rmtree(out)
         os.replace(work, out)

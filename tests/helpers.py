@@ -22,7 +22,6 @@ from codegen.plan import make_plan
 from codegen.qemu import RunResult, read_trace
 from codegen.verify import compare_trace
 
-
 class Batch:
     """Several int8 graphs as one program, so that compilers and QEMU start once for all of them.
 
@@ -184,3 +183,10 @@ def thumbnet_command(*words: object, **options: Any) -> subprocess.CompletedProc
     return subprocess.run(
         command, text=True, capture_output=True, timeout=300, env=environment, **options
     )
+
+
+SHARED_MODELS = (
+    Path(os.environ.get("THUMBNET_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    / "models"
+)
+"""Published models, where there are any."""

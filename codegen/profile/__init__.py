@@ -37,7 +37,7 @@ __all__ = [
     "profile_model",
 ]
 
-_SLOWEST = 2e6
+_SLOWEST = 1e6
 """Multiply-adds a second that the emulator surely reaches, for the time limit."""
 _LEAST_TIME = 120.0
 _ROOMY = (
@@ -163,7 +163,7 @@ def _count(
             stack=program.symbol("ld_process_stack_end"),
             arguments=(arena, placed, result),
         ),
-        marks_from_calls(program, function, len(graph.nodes)),
+        marks_from_calls(program, {function: range(len(graph.nodes))}),
         Memory(result, graph.output_tensor.size),
         work,
         _time_limit(graph),

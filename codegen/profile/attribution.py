@@ -1,48 +1,42 @@
-"""Which layer a piece of the program belongs to, as marks: layer by code address.
+"""Which layer a piece of the program belongs to: the marks that the counter follows.
 
-A block of code that starts at a mark makes the mark's layer the current one, and everything that
-runs until the next mark counts to it: functions called, and their callees. A mark may be the first
-address of a function or the address that a call returns to, so a layer whose function is called
-row by row needs the first, a function that layers share needs the second.
+A layer that one place of the program calls is marked there, however often it comes by: its kernel
+function may be shared with other layers. A layer with functions of its own can be marked by these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from codegen.errors import ThumbnetError
+from codegen.profile.counter import Marks
 from codegen.profile.program import Program
 
 
-def marks_from_calls(program: Program, function: str, layers: int) -> dict[int, int]:
-    """The marks of a function that calls one function a layer, in the order of the layers.
-
-    A layer reaches from the return of the call before to the return of its own, so the setting up
-    of its arguments is in it; the end of ``function`` belongs to the last layer.
+def marks_from_calls(program: Program, layers: Mapping[str, Sequence[int]]) -> Marks:
+    """The marks of functions whose calls, in the order of their addresses, belong to layers.
 
     Args:
         program: The program.
-        function: Name of the function, NAME_run.
-        layers: Number of layers.
+        layers: By name of a function, the layers of its calls.
 
     Raises:
-        ThumbnetError: The number of calls is not the number of layers.
+        ThumbnetError: A function does not make that many calls.
     """
-    run = program.function(function)
-    calls = program.calls(run)
-    if len(calls) != layers:
-        raise ThumbnetError(
-            f"{function} makes {len(calls)} calls for {layers} layers: a cost cannot be given to "
-            "its layer. Were the generated files changed?"
-        )
-    returns = {call.end: layer for layer, call in enumerate(calls[:-1], start=1)}
-    return {run.start: 0, **returns}
+    marks: dict[int, int] = {}
+    for name, numbers in layers.items():
+        calls = program.calls(program.function(name))
+        if len(calls) != len(numbers):
+            raise ThumbnetError(
+                f"{name} makes {len(calls)} calls, not {len(numbers)}: costs cannot be given to "
+                "their layers. Were the generated files changed?"
+            )
+        marks.update((call.end, layer) for call, layer in zip(calls, numbers, strict=True))
+    return Marks(calls=marks)
 
 
-def marks_from_functions(program: Program, layers: Mapping[str, int]) -> dict[int, int]:
-    """The marks of functions that belong to one layer each, however often they are called.
-
-    What runs between two of them counts to the one that ran before.
+def marks_from_functions(program: Program, layers: Mapping[str, int]) -> Marks:
+    """The marks of functions that belong to one layer each.
 
     Args:
         program: The program.
@@ -51,12 +45,8 @@ def marks_from_functions(program: Program, layers: Mapping[str, int]) -> dict[in
     Raises:
         ThumbnetError: A function is not in the program.
     """
-    marks = {
-        function.start: layers[name]
-        for function in program.functions
-        if (name := function.name.partition(".")[0]) in layers
-    }
-    missing = set(layers) - {function.name.partition(".")[0] for function in program.functions}
+    names = {function.start: function.name.partition(".")[0] for function in program.functions}
+    missing = set(layers) - set(names.values())
     if missing:
         raise ThumbnetError(f"{program.path.name} has no function {min(missing)}; was it inlined?")
-    return marks
+    return Marks(functions={start: layers[n] for start, n in names.items() if n in layers})

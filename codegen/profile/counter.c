@@ -8,10 +8,11 @@
  *   number of memories, then address and size of each,
  *   number of images, then address and size of each,
  *   number of read-only ranges, then first address and size of each,
- *   number of marks, then code address and layer of each,
+ *   number of marked calls, then address behind the call and layer of each, by address,
+ *   number of marked functions, then first address and layer of each, by address,
  *   address and size of what to give back,
- * followed by the bytes of the images. A block of code that starts at a mark makes its layer the
- * current one.
+ * followed by the bytes of the images. A block of code that ends in a marked call or begins a
+ * marked function makes its layer the current one.
  *
  * RESULT: number of edges, number of accesses, then struct count of each, then the bytes asked for.
  *   edge    layer, block, address after the block, next block; times
@@ -48,7 +49,7 @@ struct ranges {
 
 struct run {
     struct table edges, accesses;
-    struct ranges read_only, marks;
+    struct ranges read_only, calls, functions;
     uint32_t layer, block, block_end, end;
     uint32_t invalid_address;
 };
@@ -93,25 +94,31 @@ static void leave_block(struct run *run, uint32_t next) {
     }
 }
 
+/* The layer of a mark, or `none`. */
+static uint32_t marked_layer(const struct ranges *marks, uint32_t address, uint32_t none) {
+    for (uint32_t low = 0, high = marks->number; low < high;) {
+        const uint32_t middle = (low + high) / 2;
+        const struct range mark = marks->all[middle];
+        if (mark.first == address) {
+            return mark.second;
+        }
+        if (mark.first < address) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return none;
+}
+
 static void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) {
     struct run *run = data;
     (void)uc;
     leave_block(run, (uint32_t)address);
     run->block = (uint32_t)address;
     run->block_end = (uint32_t)address + size;
-    for (uint32_t low = 0, high = run->marks.number; low < high;) { /* sorted by address */
-        const uint32_t middle = (low + high) / 2;
-        const struct range mark = run->marks.all[middle];
-        if (mark.first == run->block) {
-            run->layer = mark.second;
-            break;
-        }
-        if (mark.first < run->block) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
+    run->layer = marked_layer(&run->functions, run->block, run->layer);
+    run->layer = marked_layer(&run->calls, run->block_end, run->layer);
 }
 
 static void on_access(uc_engine *uc, uc_mem_type type, uint64_t address, int size, int64_t value,
@@ -283,7 +290,8 @@ int main(int argc, char **argv) {
     }
     const struct ranges images = read_ranges(job);
     run.read_only = read_ranges(job);
-    run.marks = read_ranges(job);
+    run.calls = read_ranges(job);
+    run.functions = read_ranges(job);
     const uint32_t wanted = read_word(job);
     const struct range output = {wanted, read_word(job)};
     load_images(uc, job, images);

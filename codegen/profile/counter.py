@@ -81,6 +81,28 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Marks:
+    """Which layer a piece of the program belongs to.
+
+    A block of code that ends in a marked call, or begins a marked function, makes the layer the
+    current one. Everything that runs until the next mark counts to it: the setting up of the
+    arguments, the function called, its callees, and what follows the return.
+
+    Attributes:
+        calls: Layer by address of the instruction behind a call.
+        functions: Layer by first address of a function.
+    """
+
+    calls: Mapping[int, int] = field(default_factory=dict)
+    functions: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> int:
+        """Number of layers; without marks everything counts to one."""
+        return 1 + max((*self.calls.values(), *self.functions.values()), default=0)
+
+
+@dataclass(frozen=True)
 class Memory:
     """A piece of address space: first address and bytes."""
 
@@ -94,7 +116,7 @@ def count(
     memories: Iterable[Memory],
     inputs: Mapping[int, bytes],
     call: Call,
-    marks: Mapping[int, int],
+    marks: Marks,
     output: Memory,
     workdir: Path,
     timeout: float,
@@ -107,8 +129,7 @@ def count(
         memories: The address space.
         inputs: More bytes to put into memory, by address.
         call: What to call.
-        marks: Layer by code address: a block of code that starts there makes the layer the current
-            one, to which everything counts until the next mark. Layer 0 is current at first.
+        marks: Which layer what runs belongs to; layer 0 is current at first.
         output: What to give back after the run.
         workdir: Where the emulator is built; exists.
         timeout: Time limit in seconds.
@@ -124,16 +145,15 @@ def count(
     words += _pairs(_pages(memories))
     words += _pairs([(address, len(data)) for address, data in images])
     words += _pairs(read_only)
-    words += _pairs(sorted(marks.items()))
+    words += _pairs(sorted(marks.calls.items()))
+    words += _pairs(sorted(marks.functions.items()))
     words += [output.address, output.size]
     job, result = workdir / "job.bin", workdir / "counts.bin"
     job.write_bytes(struct.pack(f"={len(words)}I", *words) + b"".join(data for _, data in images))
-    finished = run(
-        [str(build_counter(workdir)), core, str(job), str(result)], timeout, check=False
-    )
+    finished = run([str(build_counter(workdir)), core, str(job), str(result)], timeout, check=False)
     if finished.status != 0:
         raise ThumbnetError(f"{program.path.name} in the emulator: {finished.text.strip()}")
-    return _read_counts(result.read_bytes(), program.code, 1 + max(marks.values(), default=0))
+    return _read_counts(result.read_bytes(), program.code, marks.layers)
 
 
 def _pairs(pairs: Sequence[tuple[int, int]]) -> list[int]:
@@ -157,9 +177,7 @@ def build_counter(folder: Path) -> Path:
     """
     found = importlib.util.find_spec("unicorn")
     if found is None or found.origin is None:
-        raise ThumbnetError(
-            "profile needs the emulator Unicorn: pip install 'thumbnet[profile]'"
-        )
+        raise ThumbnetError("profile needs the emulator Unicorn: pip install 'thumbnet[profile]'")
     package = Path(found.origin).parent
     library = next(
         (path for end in ("so*", "*dylib") for path in (package / "lib").glob(f"libunicorn.{end}")),
@@ -211,5 +229,5 @@ def _add_edges(flows: Sequence[Flow], edges: npt.NDArray[np.void], code: Code) -
                 raise ThumbnetError(f"the emulator ran 0x{address:08x}, where no instruction is")
             flow.executions[address] += times
             last, address = address, code[address].end
-        if following != end:
+        if following != end or code[last].always_jumps:
             flow.jumps[last, following] += times

@@ -232,11 +232,11 @@ MODELS: Mapping[str, CycleModel] = {
         ),
         CycleModel("cortex-m3", "Arm DDI 0337, table 3-1 and 3.3.2", _M3, 2, _pipelined),
         CycleModel(
-            "cortex-m4", "Arm 100166, table 3-1 and 3.3.2", _M4, 2, _pipelined, validated=True
+            "cortex-m4", "Arm 100166, tables 3-1 and 7-1, 3.3.2", _M4, 2, _pipelined, validated=True
         ),
         CycleModel(
             "cortex-m7", "estimate: dual issue after quinapalus.com/cm7cycles.html",
-            {**_ONE_CYCLE_MEMORY, Kind.LOAD_DOUBLE: 0, Kind.STORE_DOUBLE: 0, Kind.IT: 1}, 1,
+            {**_ONE_CYCLE_MEMORY, Kind.LOAD_DOUBLE: 0, Kind.STORE_DOUBLE: 0}, 1,
             _dual_issue, words_a_cycle=2,
         ),
         CycleModel(

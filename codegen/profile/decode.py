@@ -15,7 +15,6 @@ _LINE = re.compile(r"^\s*([0-9a-f]+):\t([0-9a-f ]+?)\s*\t(\S+)\s*([^@;]*)")
 _REGISTER = re.compile(r"\b(?:r\d+|sl|fp|ip|sp|lr|pc|[sdq]\d+)\b")
 _NUMBERS = {"sl": 10, "fp": 11, "ip": 12, "sp": 13, "lr": 14, "pc": 15}
 _BRANCH = re.compile(r"b(eq|ne|cs|hs|cc|lo|mi|pl|vs|vc|hi|ls|ge|lt|gt|le|al)?\Z")
-_PC = "pc"
 
 
 class Kind(Enum):
@@ -105,9 +104,9 @@ class Instruction:
         return self.address + self.size
 
     @property
-    def loads_pc(self) -> bool:
-        """It is a load that may end in a jump: POP {pc}, LDR pc."""
-        return _PC in self.writes and self.kind in (Kind.LOAD, Kind.LOAD_MULTIPLE)
+    def always_jumps(self) -> bool:
+        """It jumps whenever it is executed."""
+        return self.text.split()[0] in ("b", "b.n", "b.w", "bl", "bx", "blx", "tbb", "tbh")
 
 
 Code = dict[int, Instruction]

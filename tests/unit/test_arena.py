@@ -1,0 +1,256 @@
+"""Offsets in the arena, and the distances at which a layer may overwrite its own input."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import SHARED_MODELS, Batch, has
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_graphs import GraphMaker, extreme_images, ranges_on
+
+from codegen.build import build_host
+from codegen.ir import Graph, Pads, Preprocess, Tensor
+from codegen.kernels import FAMILIES, choose
+from codegen.kernels.base import DISJOINT
+from codegen.onnx_import import import_onnx
+from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Softmax
+from codegen.passes import simplify
+from codegen.plan import make_plan
+from codegen.plan.arena import ALIGNMENT, Life, lower_bound, place
+from codegen.qemu import run_host
+from codegen.quant.quantize import quantize
+
+
+@st.composite
+def networks(draw: st.DrawFn, tensors: int, largest: int) -> list[Life]:
+    """Lives as a network makes them: each step writes one tensor and reads up to two."""
+    count = draw(st.integers(1, tensors))
+    sizes = [draw(st.integers(1, largest)) for _ in range(count)]
+    inputs: list[set[int]] = [set()]
+    for step in range(1, count):
+        older = draw(st.integers(0, step - 1))
+        inputs.append({step - 1, older} if draw(st.booleans()) else {older})
+    last = [max((s for s in range(count) if t in inputs[s]), default=t) for t in range(count)]
+    lives = []
+    for step in range(count):
+        below = {
+            f"t{source}": draw(st.integers(0, sizes[source] + 4))
+            for source in sorted(inputs[step])
+            if draw(st.booleans())
+        }
+        lives.append(Life(f"t{step}", sizes[step], step, last[step], below))
+    return lives
+
+
+def aligned(value: int) -> int:
+    return -(-value // ALIGNMENT) * ALIGNMENT
+
+
+def may_lie(a: Life, at: int, b: Life, bt: int) -> bool:
+    """Whether two tensors may have these offsets: the rule, byte ranges and distances."""
+    if a.first > b.last or b.first > a.last:
+        return True
+    if at + a.size <= bt or bt + b.size <= at:
+        return True
+    for source, x, output, y in ((a, at, b, bt), (b, bt, a, at)):
+        if source.name in output.below and source.last == output.first:
+            return y + output.below[source.name] <= x
+    return False
+
+
+def extent(lives: list[Life], offsets: dict[str, int]) -> int:
+    return max(offsets[life.name] + life.size for life in lives)
+
+
+def optimum(lives: list[Life]) -> int:
+    """The smallest arena, by trying every offset of every tensor."""
+    best = [sum(aligned(life.size) for life in lives)]
+
+    def descend(index: int, offsets: list[int]) -> None:
+        if index == len(lives):
+            best[0] = min(
+                best[0], max(o + life.size for o, life in zip(offsets, lives, strict=True))
+            )
+            return
+        life = lives[index]
+        for offset in range(0, best[0] - life.size + 1, ALIGNMENT):
+            if offset + life.size > best[0]:
+                return
+            others = zip(lives[:index], offsets, strict=True)
+            if all(may_lie(other, o, life, offset) for other, o in others):
+                descend(index + 1, [*offsets, offset])
+
+    descend(0, [])
+    return best[0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(networks(10, 300))
+def test_no_two_living_tensors_collide(lives: list[Life]) -> None:
+    offsets, size, bound = place(lives)
+    assert offsets.keys() == {life.name for life in lives}
+    assert all(offset >= 0 and offset % ALIGNMENT == 0 for offset in offsets.values())
+    assert size == extent(lives, offsets)
+    for a, b in itertools.combinations(lives, 2):
+        assert may_lie(a, offsets[a.name], b, offsets[b.name]), (a, b, offsets)
+    assert size >= bound >= max(life.size for life in lives)
+
+
+@settings(max_examples=100, deadline=None)
+@given(networks(5, 20))
+def test_small_networks_are_optimal(lives: list[Life]) -> None:
+    best = optimum(lives)
+    _, size, bound = place(lives)
+    assert size == best
+    assert lower_bound(lives) == bound <= best
+
+
+def test_in_place() -> None:
+    lives = [Life("x", 100, 0, 1, {}), Life("y", 100, 1, 2, {"x": 0})]
+    assert place(lives)[1:] == (100, 100)
+
+
+def test_distance_is_kept_and_used() -> None:
+    lives = [Life("x", 100, 0, 1, {}), Life("y", 100, 1, 2, {"x": 13})]
+    offsets, size, bound = place(lives)
+    assert (size, bound) == (116, 116)
+    assert offsets["x"] - offsets["y"] == 16
+
+
+def test_an_input_that_lives_on_is_not_overwritten() -> None:
+    lives = [
+        Life("x", 100, 0, 2, {}),
+        Life("y", 100, 1, 2, {"x": 0}),
+        Life("z", 100, 2, 3, {"x": 0, "y": 0}),
+    ]
+    offsets, size, _ = place(lives)
+    assert size == 200
+    assert {offsets["x"], offsets["y"]} == {0, 100}
+
+
+def test_same_lives_same_offsets() -> None:
+    rng = np.random.default_rng(0)
+    lives = [Life(f"t{i}", int(rng.integers(1, 99)), i, i + 3, {}) for i in range(20)]
+    assert place(lives) == place(lives)
+
+
+@pytest.mark.models
+@pytest.mark.skipif(not SHARED_MODELS.is_dir(), reason=f"{SHARED_MODELS} is not there")
+@pytest.mark.parametrize("path", sorted(SHARED_MODELS.glob("*.onnx")), ids=lambda path: path.stem)
+def test_published_models_are_near_the_bound(path: Path) -> None:
+    if "qdq" in path.stem:
+        pytest.skip("quantized ONNX files are refused")
+    graph = simplify(import_onnx(path).graph)
+    plan = make_plan(graph, "cortex-m4")
+    assert plan.lower_bound <= plan.arena_bytes <= 1.02 * plan.lower_bound
+
+
+# The safe distances of the kernels: the generated C runs in one memory, its output as many bytes
+# below its input as the planner may put it, and must compute what it computes in two memories.
+
+
+def one_layer(node: Conv | Depthwise | Add | AvgPool | MaxPool | Softmax, shape: tuple) -> Graph:
+    shapes = (shape,) * len(node.inputs)
+    tensors = {"in": Tensor("in", shape), "y": Tensor("y", node.infer(*shapes))}
+    pre = Preprocess((0.0,) * shape[2], (1.0,) * shape[2])
+    return integer(Graph("one", tensors, (node,), "in", "y", pre))
+
+
+def integer(graph: Graph) -> Graph:
+    rng = np.random.default_rng(0)
+    images = rng.normal(0, 1, (4, *graph.input_tensor.shape)).astype(np.float32)
+    return quantize(graph, ranges_on(graph, images))
+
+
+def distance(graph: Graph, family: str = "portable") -> int:
+    node = graph.nodes[0]
+    kernel, _ = choose(family, graph, node)
+    return kernel.safe_distance(graph, node, 0)
+
+
+def random_layers(seed: int, count: int) -> list[Graph]:
+    """Networks of one layer whose output may overlap its input."""
+    kinds: list[Callable[[GraphMaker], Callable[[str], str]]] = [
+        lambda maker: maker.conv,
+        lambda maker: maker.pointwise,
+        lambda maker: maker.depthwise,
+        lambda maker: maker.depthwise_5x5,
+        lambda maker: maker.pool,
+        lambda maker: maker.add,
+        lambda maker: maker.softmax,
+    ]
+    graphs = []
+    for number in itertools.count(seed):
+        maker = GraphMaker(number)
+        graph = integer(maker.graph(maker._grow("in", kinds[number % len(kinds)](maker))))
+        if distance(graph) < DISJOINT:
+            graphs.append(graph)
+        if len(graphs) == count:
+            return graphs
+    raise AssertionError
+
+
+def run_overlapped(graphs: list[Graph], below: list[int], folder: Path) -> tuple[Batch, np.ndarray]:
+    batch = Batch(graphs, [extreme_images(graph, seed) for seed, graph in enumerate(graphs)])
+    sources = batch.write(folder / "c", below=below)
+    program = build_host(sources, batch.NAME, folder / "b", check=False, optimize="-O1")
+    return batch, run_host(program, batch.inputs, folder / "run", 60.0).output
+
+
+def differing(batch: Batch, output: np.ndarray) -> list[int]:
+    """Indices of the graphs whose output is not the simulator's."""
+    found, start = [], 0
+    for index, graph in enumerate(batch.graphs):
+        want = batch.expected[index][graph.output]
+        size = graph.output_tensor.size
+        if not np.array_equal(output[:, start : start + size], want.reshape(len(want), -1)):
+            found.append(index)
+        start += size
+    return found
+
+
+@has("gcc")
+@pytest.mark.parametrize("seed", [0, 1000])
+def test_kernels_work_at_their_safe_distance(seed: int, tmp_path: Path) -> None:
+    graphs = random_layers(seed, 42)
+    extra = np.random.default_rng(seed).integers(0, 30, len(graphs))
+    extra[::2] = 0
+    below = [
+        aligned(max(distance(graph), 0)) + ALIGNMENT * int(more)
+        for graph, more in zip(graphs, extra, strict=True)
+    ]
+    batch, output = run_overlapped(graphs, below, tmp_path)
+    assert differing(batch, output) == []
+
+
+def test_the_random_layers_meet_every_kernel() -> None:
+    met = {choose("portable", g, g.nodes[0])[0].name for g in random_layers(0, 42)}
+    never = {"pad"}  # its output never overlaps
+    assert met == {kernel.name for kernel in FAMILIES["portable"]} - never
+
+
+@has("gcc")
+def test_half_the_safe_distance_is_too_little(tmp_path: Path) -> None:
+    """The comparison would find a distance that is too small, for every kernel that has one."""
+    rng = np.random.default_rng(5)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(0, 1, shape).astype(np.float32)
+
+    same = Pads(1, 1, 1, 1)
+    graphs = [
+        one_layer(Conv("c", ("in",), "y", normal(8, 1, 1, 4), normal(8)), (6, 6, 4)),
+        one_layer(Conv("c", ("in",), "y", normal(8, 3, 3, 4), normal(8), pads=same), (6, 6, 4)),
+        one_layer(Depthwise("d", ("in",), "y", normal(3, 3, 4, 1), normal(4), pads=same), (6, 6, 4)),
+        one_layer(Depthwise("d", ("in",), "y", normal(3, 3, 4, 2), normal(8)), (7, 7, 4)),
+        one_layer(AvgPool("p", ("in",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
+        one_layer(MaxPool("p", ("in",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
+    ]
+    half = [aligned(distance(graph) // 2) for graph in graphs]
+    found = differing(*run_overlapped(graphs, half, tmp_path))
+    assert found == list(range(len(graphs)))
