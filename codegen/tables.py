@@ -161,8 +161,9 @@ def profiled(report: Document) -> Iterable[RenderableType]:
             )
             for function in report["functions"]
         ]
-        names = ("function", "instructions", "cycles", "share %")
-        yield _table("functions, each without those it calls", names, rows, left=(0,), gap=1)
+        title = "functions, each without those it calls"
+        columns = ("function", "instructions", "cycles", "share %")
+        yield _table(title, columns, rows, left=(0,), gap=1)
     total = f"{report['core']}: {_number(report['instructions'])} instructions"
     if cycles is None:
         yield Text(f"{total} for {_number(report['macs'])} multiply-adds")
@@ -175,7 +176,9 @@ def profiled(report: Document) -> Iterable[RenderableType]:
 
 
 def _trust(model: Document) -> str:
-    return "0.8 to 4.6 % below boards" if model["validated"] else "not validated on hardware"
+    if not model["validated"]:
+        return "not validated on hardware"
+    return "such counts read 0.8 to 4.6 % below boards"
 
 
 def _wait_states(waits: Document) -> str:

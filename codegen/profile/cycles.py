@@ -2,8 +2,8 @@
 
 A `CycleModel` gives each kind of instruction a cost, each jump a refill of the pipeline, and each
 instruction that follows another one in memory order an adjustment for what the two share. Only the
-Cortex-M4's was compared with boards: against published cycles of AES and ML-KEM code it reads 0.8
-to 4.6 % low.
+Cortex-M4's table was compared with boards: a counter that uses it read 0.8 to 4.6 % below published
+cycles of AES and ML-KEM code.
 
 Sources, with the names that `CycleModel.source` uses:
     M0: Arm DDI 0432C, Cortex-M0 Technical Reference Manual, 3.3, table 3-1.
@@ -52,7 +52,7 @@ class CycleModel:
     Attributes:
         core: Name of the core.
         source: Where the numbers are from.
-        validated: They were compared with boards.
+        validated: Counts after this table were compared with boards.
         costs: Cycles by kind of instruction; 1 for those left out. Of multiple and double loads
             and stores: before the first word.
         words_a_cycle: Words that multiple and double loads and stores move in a cycle.

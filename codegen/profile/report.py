@@ -54,7 +54,7 @@ class ProfileReport:
         instructions: Executed in NAME_run and what it calls.
         cycles: Estimated; None where there is no model.
         model: The cycle model in words.
-        validated: The model was compared with boards.
+        validated: Counts after this model, at these wait states, were compared with boards.
         waits: Memory timing.
         layers: In the order of execution.
         functions: By cycles, most first; None if not asked for.

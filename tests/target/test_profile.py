@@ -124,6 +124,7 @@ def test_the_same_again(out: Path, profile: Profile) -> None:
     assert again == profile("cortex-m4")
 
 
+@pytest.mark.slow
 def test_options(out: Path, profile: Profile) -> None:
     fast = profile("cortex-m4").cycles
     flash = profile_model(out, None, ProfileOptions(waits=WaitStates(flash=4)))

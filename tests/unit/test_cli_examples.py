@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shlex
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 from PIL import Image
 
 import codegen
 from codegen.zoo.defaults import default_model
 
 COMMANDS = ("", "compile", "verify", "simulate", "evaluate", "info", "boards")
+SIGNED = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "RGB", "resize": "stretch"}
 ROOT = Path(codegen.__file__).parent.parent
 
 
@@ -86,7 +90,10 @@ MISTAKES = {
     "a broken picture": ("compile --calibrate broken -o out", "1.png"),
     "unknown core": ("compile --core cortex-m99 -o out", "cortex-m99"),
     "unknown board": ("compile --board arduino -o out", "arduino"),
-    "a board that is too small": ("compile --board microbit -o out", "RAM"),
+    "a board that is too small": (
+        "compile big.onnx --calibrate photos --board microbit -o out",
+        "flash",
+    ),
     "a folder that is not ours": ("compile -o photos --force", "photos"),
     "a file in the way": ("compile -o model.onnx", "model.onnx"),
     "no output folder": ("verify lost", "lost"),
@@ -94,6 +101,24 @@ MISTAKES = {
     "simulate without pictures": ("simulate photos --images bare", "photos"),
     "info of nothing": ("info lost.onnx", "lost.onnx"),
 }
+
+
+def too_big_for_256_kb() -> onnx.ModelProto:
+    """Two pointwise convolutions with 362 thousand weights, preprocessing declared."""
+    sizes, nodes, weights = (3, 600, 600), [], []
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+        values = np.random.default_rng(index).normal(0, 0.1, (outputs, inputs, 1, 1))
+        weights.append(onnx.numpy_helper.from_array(values.astype(np.float32), f"w{index}"))
+        nodes.append(helper.make_node("Conv", [f"x{index}", f"w{index}"], [f"x{index + 1}"]))
+    ends = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, 8, 8])
+        for name, channels in (("x0", 3), ("x2", 600))
+    ]
+    graph = helper.make_graph(nodes, "big", ends[:1], ends[1:], weights)
+    opset = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    helper.set_model_props(model, {"thumbnet.preprocess": json.dumps(SIGNED)})
+    return model
 
 
 @pytest.fixture
@@ -104,6 +129,7 @@ def poor(place: Path, tmp_path: Path) -> Path:
     (folder / "empty.onnx").write_bytes(b"")
     whole = (folder / "model.onnx").read_bytes()
     (folder / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    onnx.save(too_big_for_256_kb(), folder / "big.onnx")
     (folder / "bare").mkdir()
     (folder / "broken").mkdir()
     picture = (folder / "photos" / "cat" / "1.png").read_bytes()
