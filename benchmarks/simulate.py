@@ -1,6 +1,6 @@
 """Images a second of the simulator on one core.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/simulate.py OUT [N]
+OPENBLAS_NUM_THREADS=1 python benchmarks/simulate.py OUT [N]
 """
 
 from __future__ import annotations

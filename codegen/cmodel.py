@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codegen.preprocess import pixel_table
 from codegen.ir import Graph, Shape
 from codegen.kernels.base import CArray, Kernel, KernelCall, Parameters, RowPlan
 from codegen.plan import STATE, Buffer, Plan, Step
+from codegen.preprocess import pixel_table
 
 _CTYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int32): "int32_t"}
 _CTYPES[np.dtype(np.uint32)] = "uint32_t"

@@ -14,9 +14,7 @@ FUNCTION_ESTIMATE = 512
 VARIABLES_ESTIMATE = 512
 
 
-def check_fit(
-    plan: Plan, constants: ConstantBytes, board: Board, required: bool
-) -> Layout | None:
+def check_fit(plan: Plan, constants: ConstantBytes, board: Board, required: bool) -> Layout | None:
     """Where weights and arena go on ``board``.
 
     Args:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from codegen.boards import Board, Core, load_board, load_core
-from codegen.measure import ModelSizes, measure_model
 from codegen.cmodel import c_identifier
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
@@ -17,6 +16,7 @@ from codegen.fit import check_fit
 from codegen.graph_file import FILE_NAME, save_graph
 from codegen.images import load_images
 from codegen.ir import Graph, Preprocess
+from codegen.measure import ModelSizes, measure_model
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.output import REPORT_NAME, new_folder
 from codegen.passes import simplify

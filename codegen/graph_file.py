@@ -74,7 +74,9 @@ def _encode(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return {"array": key}
     if is_dataclass(value) and not isinstance(value, type):
         items = {f.name: getattr(value, f.name) for f in fields(value)}
-        changed = {f.name: items[f.name] for f in fields(value) if not _is_default(f, items[f.name])}
+        changed = {
+            f.name: items[f.name] for f in fields(value) if not _is_default(f, items[f.name])
+        }
         encoded = {name: _encode(item, arrays) for name, item in changed.items()}
         return {"is": type(value).__name__, **encoded}
     if isinstance(value, MappingProxyType | dict):

@@ -61,4 +61,6 @@ def _stack(usage: Path) -> int:
     lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())
     frames = {place.rsplit(":", 1)[1]: int(size) for place, size, *_ in lines}
     run_frames = [size for function, size in frames.items() if function.endswith("_run")]
-    return max(run_frames) + max((s for f, s in frames.items() if not f.endswith("_run")), default=0)
+    return max(run_frames) + max(
+        (s for f, s in frames.items() if not f.endswith("_run")), default=0
+    )

@@ -73,8 +73,17 @@ class VerifyReport:
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``verify --json``: sizes in bytes."""
-        names = ("target", "images", "layers", "bytes", "equal", "difference")
-        names += ("flash", "ram", "instructions")
+        names = [
+            "target",
+            "images",
+            "layers",
+            "bytes",
+            "equal",
+            "difference",
+            "flash",
+            "ram",
+            "instructions",
+        ]
         targets = [{name: getattr(target, name) for name in names} for target in self.targets]
         skipped = [{"target": name, "reason": why} for name, why in self.skipped.items()]
         warnings = [f"{name} is left out: {why}" for name, why in self.skipped.items()]
@@ -143,9 +152,7 @@ def verify_model(
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda item: one(*item), chosen.items()))
-    return VerifyReport(
-        tuple(reports[target] for target in chosen if target in reports), skipped
-    )
+    return VerifyReport(tuple(reports[target] for target in chosen if target in reports), skipped)
 
 
 def _expected(

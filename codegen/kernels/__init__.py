@@ -29,7 +29,7 @@ def choose(family: str, graph: Graph, node: Node) -> tuple[Kernel, tuple[str, ..
     Raises:
         ThumbnetError: No form of the family nor a portable one computes the layer.
     """
-    refused = []
+    refused: list[str] = []
     forms = FAMILIES[family] + (FAMILIES["portable"] if family != "portable" else ())
     for kernel in forms:
         if kernel.op != node.op:

@@ -206,9 +206,7 @@ class DepthwiseConv(_Portable):
             **_epilogue(node.requant),
         }
         weight = node.weight.reshape(-1, out[2])
-        return KernelCall(
-            parameters, (CArray("weight", weight), *_tables(node.bias, node.requant))
-        )
+        return KernelCall(parameters, (CArray("weight", weight), *_tables(node.bias, node.requant)))
 
 
 class AddKernel(_Portable):

@@ -47,7 +47,7 @@ class Add(Node):
         return shapes[0]
 
     def run_float(self, *xs: FloatArray) -> FloatArray:
-        return np.clip(xs[0] + xs[1], self.bounds.lo, self.bounds.hi)
+        return np.asarray(np.clip(xs[0] + xs[1], self.bounds.lo, self.bounds.hi), np.float32)
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
         r = self.requant
@@ -55,4 +55,4 @@ class Add(Node):
         a = (xs[0].astype(np.int32) - qs[0].zero_point) * r.ka
         b = (xs[1].astype(np.int32) - qs[1].zero_point) * r.kb
         value = r.zero_point + ((a + b + (1 << (r.shift - 1))) >> r.shift)
-        return np.clip(value, r.lo, r.hi).astype(np.int8)
+        return np.asarray(np.clip(value, r.lo, r.hi), np.int8)

@@ -59,7 +59,8 @@ class Conv(Node):
     def run_float(self, *xs: FloatArray) -> FloatArray:
         columns = im2col(pad(xs[0], self.pads), self.kernel, self.stride)
         weight = self.weight.reshape(len(self.weight), -1)
-        return np.clip(columns @ weight.T + self.bias, self.bounds.lo, self.bounds.hi)
+        y = np.clip(columns @ weight.T + self.bias, self.bounds.lo, self.bounds.hi)
+        return np.asarray(y, np.float32)
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
         assert self.requant is not None

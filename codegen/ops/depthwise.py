@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import NO_BOUNDS, Bounds, FloatArray, Int8Array, Node, Pads, QParams, Requant, Shape
-from codegen.ops.window import Size, output_size, pad
+from codegen.ops.window import Size, image_shape, output_size, pad
 from codegen.quant.fixed import requantize
 
 
@@ -62,7 +62,7 @@ class Depthwise(Node):
         Columns are regrouped by their phase in the stride, so that each tap is one contiguous
         stretch ``Wo * C`` long a row, whatever the number of channels.
         """
-        height, width, channels = self.infer(x.shape[1:])  # type: ignore[arg-type]
+        height, width, channels = self.infer(image_shape(x))
         x = pad(x, self.pads)
         if self.multiplier > 1:
             x = np.repeat(x, self.multiplier, axis=3)
@@ -84,7 +84,8 @@ class Depthwise(Node):
         return acc.reshape(len(x), height, width, channels)
 
     def run_float(self, *xs: FloatArray) -> FloatArray:
-        return np.clip(self._sums(xs[0]) + self.bias, self.bounds.lo, self.bounds.hi)
+        y = np.clip(self._sums(xs[0]) + self.bias, self.bounds.lo, self.bounds.hi)
+        return np.asarray(y, np.float32)
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
         # Exact in float32: quantization refuses kernels whose sums could reach 2**24.

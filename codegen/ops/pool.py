@@ -20,7 +20,7 @@ from codegen.ir import (
     Requant,
     Shape,
 )
-from codegen.ops.window import Size, output_size, pad, taps, window_counts
+from codegen.ops.window import Size, image_shape, output_size, pad, taps, window_counts
 from codegen.quant.fixed import requantize
 
 
@@ -67,7 +67,7 @@ class AvgPool(Node):
         return np.asarray(total, np.float32)
 
     def run_float(self, *xs: FloatArray) -> FloatArray:
-        shape: Shape = xs[0].shape[1:]  # type: ignore[assignment]
+        shape = image_shape(xs[0])
         mean = self._sums(xs[0]) / self.divisors(shape)[:, :, None].astype(np.float32)
         return np.clip(mean, self.bounds.lo, self.bounds.hi)
 
@@ -75,7 +75,7 @@ class AvgPool(Node):
         # Exact in float32: quantization refuses windows whose sums could reach 2**24.
         r = self.requant
         assert r is not None
-        shape: Shape = xs[0].shape[1:]  # type: ignore[assignment]
+        shape = image_shape(xs[0])
         sums = self._sums(xs[0].astype(np.float32) - np.float32(qs[0].zero_point))
         which = np.searchsorted(self.counts(shape), self.divisors(shape))
         # As one row of pixels with a multiplier each, for the rule wants one a channel.
@@ -99,8 +99,10 @@ class MaxPool(Node):
 
     def run_float(self, *xs: FloatArray) -> FloatArray:
         padded = pad(xs[0], self.pads, np.float32(-np.inf))
-        return np.maximum.reduce([v for _, _, v in taps(padded, self.kernel, self.stride)])
+        values = [v for _, _, v in taps(padded, self.kernel, self.stride)]
+        return np.asarray(np.maximum.reduce(values))
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
         padded = pad(xs[0], self.pads, INT8_MIN)
-        return np.maximum.reduce([v for _, _, v in taps(padded, self.kernel, self.stride)])
+        values = [v for _, _, v in taps(padded, self.kernel, self.stride)]
+        return np.asarray(np.maximum.reduce(values))

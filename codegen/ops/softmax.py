@@ -44,7 +44,7 @@ class Softmax(Node):
         ``sum <= channels * 2**bits``.
         """
         bits = 31 - int(np.ceil(np.log2(256 + channels / 2)))
-        return np.rint(np.exp(-scale * np.arange(256)) * 2.0**bits).astype(np.uint32)
+        return np.asarray(np.rint(np.exp(-scale * np.arange(256)) * 2.0**bits), np.uint32)
 
     def run_float(self, *xs: FloatArray) -> FloatArray:
         e = np.exp(xs[0] - xs[0].max(axis=3, keepdims=True))
@@ -56,4 +56,4 @@ class Softmax(Node):
         e = self.table[x.max(axis=3, keepdims=True) - x].astype(np.uint64)
         total = e.sum(axis=3, keepdims=True)
         value = np.minimum((256 * e + total // 2) // total, np.uint64(INT8_MAX - INT8_MIN))
-        return (value.astype(np.int32) + INT8_MIN).astype(np.int8)
+        return np.asarray(value.astype(np.int32) + INT8_MIN, np.int8)

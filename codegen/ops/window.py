@@ -21,6 +21,12 @@ def output_size(shape: Shape, kernel: Size, stride: Size, pads: Pads) -> Size:
     return height, width
 
 
+def image_shape(x: NDArray[Any]) -> Shape:
+    """``(H, W, C)`` of an array ``[N, H, W, C]``."""
+    _, height, width, channels = x.shape
+    return height, width, channels
+
+
 def pad(x: NDArray[Number], pads: Pads, value: Any = 0) -> NDArray[Number]:
     """``x`` with rows and columns of ``value`` around each image."""
     if not pads.any:
@@ -36,7 +42,7 @@ def taps(
     x: NDArray[Number], kernel: Size, stride: Size
 ) -> Iterator[tuple[int, int, NDArray[Number]]]:
     """For each kernel position ``(ky, kx)`` the ``[N, Ho, Wo, C]`` values of ``x`` it meets."""
-    height, width = output_size(x.shape[1:], kernel, stride, Pads())  # type: ignore[arg-type]
+    height, width = output_size(image_shape(x), kernel, stride, Pads())
     for ky in range(kernel[0]):
         rows = slice(ky, ky + (height - 1) * stride[0] + 1, stride[0])
         for kx in range(kernel[1]):

@@ -92,15 +92,19 @@ def _lives(
         rows[name] = segments.stream(start).slots[name] if ring else count
         if name == graph.output:
             continue
-        below = {}
-        if not ring and name != graph.input and first > 0:
-            for source in phase_of:
-                if phase_of[source] < first == last.get(source):
-                    if any(source in step.node.inputs for step in steps[start:end]):
-                        distance = segments.distance(start, end, name, source)
-                        below |= {source: distance} if distance < DISJOINT else {}
+        below = {} if ring or first == 0 else _distances(graph, segments, (start, end), name)
         lives.append(Life(name, rows[name] * width * channels, first, last[name], below))
     return lives, rows
+
+
+def _distances(
+    graph: Graph, segments: Segments, ends: tuple[int, int], output: str
+) -> dict[str, int]:
+    """Safe distances to the tensors from before a segment that it reads."""
+    nodes = graph.nodes[slice(*ends)]
+    sources = {name for node in nodes for name in node.inputs} - {node.output for node in nodes}
+    distances = {name: segments.distance(*ends, output, name) for name in sorted(sources)}
+    return {name: distance for name, distance in distances.items() if distance < DISJOINT}
 
 
 def _place_with_rings(lives: Sequence[Life]) -> tuple[dict[str, int], int, int]:

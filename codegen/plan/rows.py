@@ -67,7 +67,9 @@ class Stream:
         self._made = self._rows | {node.output: 0 for node in graph.nodes[start:]}
         self._row_bytes = {n: t.shape[1] * t.shape[2] for n, t in graph.tensors.items()}
         self.slots = {node.output: 1 for node in graph.nodes[start:]}
-        self.distances: dict[str, dict[str, int]] = {node.output: {} for node in graph.nodes[start:]}
+        self.distances: dict[str, dict[str, int]] = {
+            node.output: {} for node in graph.nodes[start:]
+        }
         self._whole = [
             name for name, readers in self._readers.items() if readers and name not in self.slots
         ]

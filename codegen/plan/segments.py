@@ -51,8 +51,8 @@ class Segments:
         return self._best(int(limit * _BALANCE) if objective == "balanced" else limit)
 
     def _peak(self, ends: tuple[int, ...]) -> int:
-        starts = (0, *ends[:-1])
-        return max(self.bytes(i, start, end) for i, (start, end) in enumerate(zip(starts, ends)))
+        parts = enumerate(zip((0, *ends[:-1]), ends, strict=True))
+        return max(self.bytes(number, start, end) for number, (start, end) in parts)
 
     def _best(self, limit: int | None) -> tuple[int, ...]:
         """The least peak; with a limit on it, the fewest streamed layers."""

@@ -64,7 +64,7 @@ def requantize_exactly(acc: NDArray[np.int64], requant: Requant) -> Int8Array:
     """
     product = (acc << requant.shift) * requant.multiplier.astype(np.int64)
     value = requant.zero_point + ((product + 2**31) >> 32)
-    return np.clip(value, requant.lo, requant.hi).astype(np.int8)
+    return np.asarray(np.clip(value, requant.lo, requant.hi), np.int8)
 
 
 def requantize(

@@ -151,7 +151,9 @@ def _avgpool(graph: Graph, node: AvgPool, qs: QMap) -> Node:
         raise _refuse(node, "a window lies wholly in the padding")
     multiplier, shift = multipliers(q_in.scale / q_out.scale / counts)
     if area * 256 << shift >= ACCUMULATOR_LIMIT:
-        raise _refuse(node, f"its input's scale is {q_in.scale / q_out.scale:.0f} times its output's")
+        raise _refuse(
+            node, f"its input's scale is {q_in.scale / q_out.scale:.0f} times its output's"
+        )
     lo, hi = quantized_bounds(node.bounds, q_out)
     requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
     return replace(node, bounds=NO_BOUNDS, requant=requant)
