@@ -1,9 +1,9 @@
 """The quantized graph as one file of the output folder: ``graph.npz``.
 
-An .npz of all constant arrays, and one more array, ``graph``, that holds the rest as JSON text: each
-frozen dataclass is an object with its class's name under ``is`` and the fields that differ from
-their defaults; an array is a reference to its entry. Nothing is pickled; the same graph gives the
-same bytes.
+An .npz of all constant arrays, and one more array, ``graph``, that holds the rest as JSON text:
+each frozen dataclass is an object with its class's name under ``is`` and the fields that differ
+from their defaults; an array is a reference to its entry. Nothing is pickled; the same graph gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def load_graph(path: Path) -> Graph:
     except ThumbnetError:
         raise
     except FileNotFoundError:
-        raise ThumbnetError(f"{path.parent} is no output folder of thumbnet: {path} is missing.")
+        raise ThumbnetError(
+            f"{path.parent} is no output folder of thumbnet: {path} is missing."
+        ) from None
     except Exception as error:  # a damaged archive raises whatever zipfile, zlib and json like
         raise ThumbnetError(f"{path} is damaged ({error}). {hint}") from error
 

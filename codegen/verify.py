@@ -315,7 +315,8 @@ def compare_trace(
             row = int(np.argmax(counts != images))
             name = graph.nodes[layer].name
             return compared, (
-                f"layer {layer} {name!r}, row {row}: reported {counts[row]} times for {images} images"
+                f"layer {layer} {name!r}, row {row}: reported {counts[row]} times "
+                f"for {images} images"
             )
     return compared, None
 

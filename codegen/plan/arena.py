@@ -41,7 +41,7 @@ class Life:
 
 @dataclass(frozen=True)
 class Gap:
-    """``offset`` of one tensor must not lie strictly between ``low`` and ``high`` from another's."""
+    """A tensor must not begin strictly between ``low`` and ``high`` from where another does."""
 
     low: int
     high: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +13,13 @@ import numpy as np
 from codegen import simulate
 from codegen.boards import Board, Core, Region, load_board, load_core
 from codegen.build import build_target
+from codegen.cmodel import make_cmodel
 from codegen.emit import write_model
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Int8Array
 from codegen.output import Output, read_output
-from codegen.plan import make_plan
-from codegen.profile.attribution import marks_from_calls
+from codegen.plan import Plan, make_plan
+from codegen.profile.attribution import kernel_calls
 from codegen.profile.counter import COUNTED_CORES, Call, Counts, Flow, Memory, count
 from codegen.profile.cycles import CycleModel, check_alignment, cycle_model, cycles_by_address
 from codegen.profile.program import Program, read_program
@@ -40,6 +40,7 @@ __all__ = [
 _SLOWEST = 1e6
 """Multiply-adds a second that the emulator surely reaches, for the time limit."""
 _LEAST_TIME = 120.0
+_ALIGNMENT = 1 << 20
 _ROOMY = (
     Region("FLASH", 0x00000000, 1 << 28, "flash"),
     Region("RAM", 0x20000000, 1 << 28, "ram"),
@@ -73,13 +74,14 @@ def profile_model(
     with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
         folder = Path(work)
         progress("compiling", 0, 3)
-        sources = _sources(output, chosen, folder)
+        plan = make_plan(output.graph, chosen.name, output.optimize)
+        sources = _sources(output, plan, chosen, folder)
         elf = build_target(sources, output.name, board, chosen, folder / "build", check=False)
         progress("counting", 1, 3)
         if chosen.name not in COUNTED_CORES:
             return _total_only(output.graph, elf, board, chosen, image)
         program = read_program(elf)
-        counts = _count(output, program, sources, board, chosen, image, folder)
+        counts = _count(output, plan, program, board, chosen, image, folder)
     progress("estimating cycles", 2, 3)
     model = cycle_model(chosen.name, worst=options.worst, slow_multiply=options.slow_multiply)
     check_alignment(model, program, counts.flows)
@@ -104,12 +106,13 @@ def _image(graph: Graph) -> Int8Array:
     return np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
 
 
-def _sources(output: Output, core: Core, work: Path) -> Path:
+def _sources(output: Output, plan: Plan, core: Core, work: Path) -> Path:
+    """The generated C: the folder's own, or made anew for another core."""
     if core.name == output.core:
         return output.folder
     sources = work / "sources"
     sources.mkdir()
-    write_model(make_plan(output.graph, core.name), output.name, sources)
+    write_model(plan, output.name, sources)
     return sources
 
 
@@ -143,28 +146,26 @@ def _total_only(
 
 def _count(
     output: Output,
+    plan: Plan,
     program: Program,
-    sources: Path,
     board: Board,
     core: Core,
     image: Int8Array,
     work: Path,
 ) -> Counts:
-    graph, function = output.graph, f"{output.name}_run"
-    arena, result = program.symbol("arena"), program.symbol("output")
-    placed = arena + _input_offset(sources, output.name)
+    graph = output.graph
+    memories = [Memory(region.origin, region.length) for region in board.regions]
+    pixels = Memory(_free_address(memories), image.size)
+    result = Memory(program.symbol("output"), graph.output_tensor.size)
     counts = count(
         program,
         core.name,
-        [Memory(region.origin, region.length) for region in board.regions],
-        {placed: image.tobytes()},
-        Call(
-            entry=program.symbol(function),
-            stack=program.symbol("ld_process_stack_end"),
-            arguments=(arena, placed, result),
-        ),
-        marks_from_calls(program, {function: range(len(graph.nodes))}),
-        Memory(result, graph.output_tensor.size),
+        [*memories, pixels],
+        {pixels.address: image.tobytes()},
+        program.symbol("ld_process_stack_end"),
+        _inference(output, program, pixels, result),
+        kernel_calls(plan, make_cmodel(plan, output.name), program),
+        result,
         work,
         _time_limit(graph),
     )
@@ -172,17 +173,23 @@ def _count(
     return counts
 
 
-def _input_offset(sources: Path, name: str) -> int:
-    """Where in the arena the input may lie, as the generated header says."""
-    header = sources / f"{name}.h"
-    macro = f"{name.upper()}_INPUT_OFFSET"
-    try:
-        match = re.search(rf"#define {macro} (\d+)", header.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ThumbnetError(f"{header}: {error.strerror}. Run `thumbnet compile` again.") from error
-    if match is None:
-        raise ThumbnetError(f"{header} does not define {macro}. Run `thumbnet compile` again.")
-    return int(match[1])
+def _free_address(memories: Sequence[Memory]) -> int:
+    """An address where a board has nothing."""
+    end = max(memory.address + memory.size for memory in memories)
+    return -(-end // _ALIGNMENT) * _ALIGNMENT
+
+
+def _inference(output: Output, program: Program, pixels: Memory, result: Memory) -> list[Call]:
+    """What the runner calls: begin, each row of the image, finish."""
+    arena, name = program.symbol("arena"), output.name
+    rows = output.graph.input_tensor.shape[0]
+    push = program.symbol(f"{name}_push_rows")
+    row_bytes = pixels.size // rows
+    return [
+        Call(program.symbol(f"{name}_begin"), (arena,)),
+        *(Call(push, (arena, pixels.address + row * row_bytes, 1)) for row in range(rows)),
+        Call(program.symbol(f"{name}_finish"), (arena, result.address)),
+    ]
 
 
 def _check_output(graph: Graph, image: Int8Array, found: Int8Array) -> None:

@@ -1,52 +1,37 @@
-"""Which layer a piece of the program belongs to: the marks that the counter follows.
-
-A layer that one place of the program calls is marked there, however often it comes by: its kernel
-function may be shared with other layers. A layer with functions of its own can be marked by these.
-"""
+"""Which layer each call of a kernel belongs to: the plan says in which order rows are made."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 
-from codegen.errors import ThumbnetError
-from codegen.profile.counter import Marks
+from codegen.cmodel import CModel
+from codegen.plan import Plan
+from codegen.profile.counter import KernelCalls
 from codegen.profile.program import Program
 
 
-def marks_from_calls(program: Program, layers: Mapping[str, Sequence[int]]) -> Marks:
-    """The marks of functions whose calls, in the order of their addresses, belong to layers.
+def kernel_calls(plan: Plan, model: CModel, program: Program) -> KernelCalls:
+    """The kernel calls of one inference, in order.
 
     Args:
-        program: The program.
-        layers: By name of a function, the layers of its calls.
-
-    Raises:
-        ThumbnetError: A function does not make that many calls.
+        plan: The plan.
+        model: The C model made of it.
+        program: The linked program. The compiler may have cloned kernels (NAME.constprop.0) or
+            merged equal ones; the order of their calls is the same.
     """
-    marks: dict[int, int] = {}
-    for name, numbers in layers.items():
-        calls = program.calls(program.function(name))
-        if len(calls) != len(numbers):
-            raise ThumbnetError(
-                f"{name} makes {len(calls)} calls, not {len(numbers)}: costs cannot be given to "
-                "their layers. Were the generated files changed?"
-            )
-        marks.update((call.end, layer) for call, layer in zip(calls, numbers, strict=True))
-    return Marks(calls=marks)
+    names = {function.name for function in model.functions}
+    kernels = [f for f in program.functions if f.name.partition(".")[0] in names]
+    return KernelCalls(tuple(kernels), tuple(_layers(plan, model)))
 
 
-def marks_from_functions(program: Program, layers: Mapping[str, int]) -> Marks:
-    """The marks of functions that belong to one layer each.
-
-    Args:
-        program: The program.
-        layers: Layer by name of a function; the compiler's clones (NAME.constprop.0) are included.
-
-    Raises:
-        ThumbnetError: A function is not in the program.
-    """
-    names = {function.start: function.name.partition(".")[0] for function in program.functions}
-    missing = set(layers) - set(names.values())
-    if missing:
-        raise ThumbnetError(f"{program.path.name} has no function {min(missing)}; was it inlined?")
-    return Marks(functions={start: layers[n] for start, n in names.items() if n in layers})
+def _layers(plan: Plan, model: CModel) -> Iterator[int]:
+    """The layer of each call: the streamed ones row by row, in the order of the plan's runs."""
+    image, *later = plan.segments
+    for part in image.runs:
+        yield from (step for step, _ in part)
+    for segment, stretch in zip(later, model.stretches, strict=True):
+        if stretch.call is None:
+            yield from (step for part in segment.runs for step, _ in part)
+        else:
+            times = 1 if stretch.call.at_once else stretch.call.rows
+            yield from [stretch.call.index] * times

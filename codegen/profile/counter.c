@@ -1,18 +1,21 @@
 /*
- * Runs one function of a Cortex-M program in Unicorn and counts what it does:
+ * Calls functions of a Cortex-M program in Unicorn and counts what they do:
  *
  *   counter CORE JOB RESULT
  *
  * JOB is a sequence of 32-bit words, all in this computer's byte order:
- *   entry, end, stack pointer, r0, r1, r2,
+ *   address to return to, stack pointer,
  *   number of memories, then address and size of each,
  *   number of images, then address and size of each,
  *   number of read-only ranges, then first address and size of each,
- *   number of marked calls, then address behind the call and layer of each, by address,
- *   number of marked functions, then first address and layer of each, by address,
+ *   number of kernels, then first address and size of each, by address,
+ *   number of kernel calls, then layer and 0 of each,
  *   address and size of what to give back,
- * followed by the bytes of the images. A block of code that ends in a marked call or begins a
- * marked function makes its layer the current one.
+ *   number of calls to make, then address, r0, r1 and r2 of each,
+ * followed by the bytes of the images.
+ *
+ * Everything counts to the layer of the kernel call that is under way, or else of the next one.
+ * Calls from kernel to kernel are part of the outer one.
  *
  * RESULT: number of edges, number of accesses, then struct count of each, then the bytes asked for.
  *   edge    layer, block, address after the block, next block; times
@@ -26,7 +29,7 @@
 #include <string.h>
 #include <unicorn/unicorn.h>
 
-enum { TABLE_SIZE = 1 << 20, MOST_RANGES = 1 << 16 };
+enum { TABLE_SIZE = 1 << 20, MOST_RANGES = 1 << 20 };
 
 struct count {
     uint32_t layer, block, what, next;
@@ -49,7 +52,9 @@ struct ranges {
 
 struct run {
     struct table edges, accesses;
-    struct ranges read_only, calls, functions;
+    struct ranges read_only, kernels, kernel_calls;
+    uint32_t kernel_calls_begun;
+    uint32_t kernel_return; /* where the kernel call that is under way returns to */
     uint32_t layer, block, block_end, end;
     uint32_t invalid_address;
 };
@@ -94,31 +99,45 @@ static void leave_block(struct run *run, uint32_t next) {
     }
 }
 
-/* The layer of a mark, or `none`. */
-static uint32_t marked_layer(const struct ranges *marks, uint32_t address, uint32_t none) {
-    for (uint32_t low = 0, high = marks->number; low < high;) {
+/* The kernel that holds an address, or NULL. */
+static const struct range *kernel_at(const struct run *run, uint32_t address) {
+    for (uint32_t low = 0, high = run->kernels.number; low < high;) {
         const uint32_t middle = (low + high) / 2;
-        const struct range mark = marks->all[middle];
-        if (mark.first == address) {
-            return mark.second;
-        }
-        if (mark.first < address) {
-            low = middle + 1;
-        } else {
+        const struct range *kernel = &run->kernels.all[middle];
+        if (address < kernel->first) {
             high = middle;
+        } else if (address - kernel->first < kernel->second) {
+            return kernel;
+        } else {
+            low = middle + 1;
         }
     }
-    return none;
+    return NULL;
+}
+
+/* The layer of the kernel call with that number; after the last one, the last one's. */
+static void set_layer(struct run *run, uint32_t number) {
+    if (number < run->kernel_calls.number) {
+        run->layer = run->kernel_calls.all[number].first;
+    }
 }
 
 static void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) {
     struct run *run = data;
+    const uint32_t block = (uint32_t)address;
     (void)uc;
-    leave_block(run, (uint32_t)address);
-    run->block = (uint32_t)address;
-    run->block_end = (uint32_t)address + size;
-    run->layer = marked_layer(&run->functions, run->block, run->layer);
-    run->layer = marked_layer(&run->calls, run->block_end, run->layer);
+    leave_block(run, block);
+    const struct range *kernel = kernel_at(run, block);
+    if (kernel != NULL && kernel->first == block && kernel_at(run, run->block) == NULL &&
+        run->kernel_return == run->end) {
+        run->kernel_return = run->block_end;
+        set_layer(run, run->kernel_calls_begun++);
+    } else if (block == run->kernel_return) {
+        run->kernel_return = run->end;
+        set_layer(run, run->kernel_calls_begun);
+    }
+    run->block = block;
+    run->block_end = block + size;
 }
 
 static void on_access(uc_engine *uc, uc_mem_type type, uint64_t address, int size, int64_t value,
@@ -218,8 +237,16 @@ static void enable_fpu(uc_engine *uc) {
     (void)uc_reg_write(uc, UC_ARM_REG_FPEXC, &enable);
 }
 
-static void emulate(uc_engine *uc, struct run *run, uint32_t entry) {
-    const uc_err error = uc_emu_start(uc, entry | 1u, run->end, 0, 0);
+static void call(uc_engine *uc, struct run *run, uint32_t stack, const uint32_t words[4]) {
+    static const int numbers[] = {UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2};
+    const uint32_t back = run->end | 1u;
+    for (int i = 0; i < 3; i++) {
+        check(uc_reg_write(uc, numbers[i], &words[i + 1]), "registers");
+    }
+    check(uc_reg_write(uc, UC_ARM_REG_SP, &stack), "registers");
+    check(uc_reg_write(uc, UC_ARM_REG_LR, &back), "registers");
+    run->block = run->kernel_return = run->end;
+    const uc_err error = uc_emu_start(uc, words[0] | 1u, run->end, 0, 0);
     if (error != UC_ERR_OK) {
         fprintf(stderr, "counter: %s: block=0x%" PRIx32 " address=0x%" PRIx32 "\n",
                 uc_strerror(error), run->block, run->invalid_address);
@@ -277,12 +304,8 @@ int main(int argc, char **argv) {
     uc_engine *uc;
     check(uc_open(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS, &uc), "starting Unicorn");
     check(uc_ctl_set_cpu_model(uc, cpu_model(argv[1])), "core");
-    const uint32_t entry = read_word(job);
-    run.end = run.block = read_word(job);
-    uint32_t registers[4];
-    for (int i = 0; i < 4; i++) {
-        registers[i] = read_word(job);
-    }
+    run.end = read_word(job);
+    const uint32_t stack = read_word(job);
     const struct ranges memories = read_ranges(job);
     for (uint32_t i = 0; i < memories.number; i++) {
         const struct range memory = memories.all[i];
@@ -290,21 +313,28 @@ int main(int argc, char **argv) {
     }
     const struct ranges images = read_ranges(job);
     run.read_only = read_ranges(job);
-    run.calls = read_ranges(job);
-    run.functions = read_ranges(job);
+    run.kernels = read_ranges(job);
+    run.kernel_calls = read_ranges(job);
     const uint32_t wanted = read_word(job);
     const struct range output = {wanted, read_word(job)};
+    const uint32_t number = read_word(job);
+    uint32_t(*calls)[4] = allocate(number, sizeof *calls);
+    for (uint32_t i = 0; i < number * 4; i++) {
+        calls[i / 4][i % 4] = read_word(job);
+    }
     load_images(uc, job, images);
 
     enable_fpu(uc);
-    const uint32_t back = run.end | 1u;
-    const int numbers[] = {UC_ARM_REG_SP, UC_ARM_REG_R0, UC_ARM_REG_R1, UC_ARM_REG_R2};
-    for (int i = 0; i < 4; i++) {
-        check(uc_reg_write(uc, numbers[i], &registers[i]), "registers");
-    }
-    check(uc_reg_write(uc, UC_ARM_REG_LR, &back), "registers");
     add_hooks(uc, &run);
-    emulate(uc, &run, entry);
+    set_layer(&run, 0);
+    for (uint32_t i = 0; i < number; i++) {
+        call(uc, &run, stack, calls[i]);
+    }
+    if (run.kernel_calls_begun != run.kernel_calls.number) {
+        fprintf(stderr, "counter: %" PRIu32 " kernel calls, expected %" PRIu32 "\n",
+                run.kernel_calls_begun, run.kernel_calls.number);
+        return 1;
+    }
     write_result(uc, argv[3], &run, output);
     uc_close(uc);
     return 0;

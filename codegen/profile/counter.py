@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from codegen.errors import ThumbnetError
 from codegen.profile.decode import Code
-from codegen.profile.program import Program
+from codegen.profile.program import Function, Program
 from codegen.toolchain import find_tool, run
 
 COUNTED_CORES = frozenset(
@@ -65,11 +65,26 @@ class Flow:
 
 @dataclass(frozen=True)
 class Call:
-    """A function to call: its address, the stack pointer, and up to three arguments."""
+    """A function to call: its address and up to three arguments."""
 
     entry: int
-    stack: int
     arguments: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class KernelCalls:
+    """Which layer a piece of a run belongs to.
+
+    Everything counts to the layer of the kernel call that is under way, or else of the next one
+    (the setting up of arguments, the order of rows); after the last one, to that.
+
+    Attributes:
+        kernels: The functions whose calls are counted. A call from kernel to kernel is not.
+        layers: The layer of each call, in the order of execution.
+    """
+
+    kernels: tuple[Function, ...] = ()
+    layers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,28 +93,6 @@ class Counts:
 
     flows: tuple[Flow, ...]
     output: bytes
-
-
-@dataclass(frozen=True)
-class Marks:
-    """Which layer a piece of the program belongs to.
-
-    A block of code that ends in a marked call, or begins a marked function, makes the layer the
-    current one. Everything that runs until the next mark counts to it: the setting up of the
-    arguments, the function called, its callees, and what follows the return.
-
-    Attributes:
-        calls: Layer by address of the instruction behind a call.
-        functions: Layer by first address of a function.
-    """
-
-    calls: Mapping[int, int] = field(default_factory=dict)
-    functions: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def layers(self) -> int:
-        """Number of layers; without marks everything counts to one."""
-        return 1 + max((*self.calls.values(), *self.functions.values()), default=0)
 
 
 @dataclass(frozen=True)
@@ -115,45 +108,49 @@ def count(
     core: str,
     memories: Iterable[Memory],
     inputs: Mapping[int, bytes],
-    call: Call,
-    marks: Marks,
+    stack: int,
+    calls: Sequence[Call],
+    kernel_calls: KernelCalls,
     output: Memory,
     workdir: Path,
     timeout: float,
 ) -> Counts:
-    """Calls a function of a program in the emulator.
+    """Calls functions of a program in the emulator, one after the other.
 
     Args:
         program: The program; its segments are loaded where they are when it runs.
         core: One of `COUNTED_CORES`.
         memories: The address space.
         inputs: More bytes to put into memory, by address.
-        call: What to call.
-        marks: Which layer what runs belongs to; layer 0 is current at first.
+        stack: The stack pointer.
+        calls: What to call.
+        kernel_calls: Which layer what runs belongs to.
         output: What to give back after the run.
         workdir: Where the emulator is built; exists.
         timeout: Time limit in seconds.
 
     Raises:
-        ThumbnetError: Unicorn is missing, or the function touches memory that is not there.
+        ThumbnetError: Unicorn is missing, or the program touches memory that is not there or
+            does not call its kernels as often as expected.
     """
-    end = program.symbol("reset_handler")
     images = [(image.address, image.data) for image in program.images] + list(inputs.items())
-    read_only = [(i.address, len(i.data)) for i in program.images if i.read_only]
-    arguments = (*call.arguments, 0, 0, 0)[:3]
-    words = [call.entry, end, call.stack, *arguments]
+    kernels = sorted((kernel.start, kernel.end - kernel.start) for kernel in kernel_calls.kernels)
+    words = [program.symbol("reset_handler"), stack]
     words += _pairs(_pages(memories))
     words += _pairs([(address, len(data)) for address, data in images])
-    words += _pairs(read_only)
-    words += _pairs(sorted(marks.calls.items()))
-    words += _pairs(sorted(marks.functions.items()))
-    words += [output.address, output.size]
+    words += _pairs([(i.address, len(i.data)) for i in program.images if i.read_only])
+    words += _pairs(kernels)
+    words += _pairs([(layer, 0) for layer in kernel_calls.layers])
+    words += [output.address, output.size, len(calls)]
+    for call in calls:
+        words += [call.entry, *(*call.arguments, 0, 0, 0)[:3]]
     job, result = workdir / "job.bin", workdir / "counts.bin"
     job.write_bytes(struct.pack(f"={len(words)}I", *words) + b"".join(data for _, data in images))
     finished = run([str(build_counter(workdir)), core, str(job), str(result)], timeout, check=False)
     if finished.status != 0:
         raise ThumbnetError(f"{program.path.name} in the emulator: {finished.text.strip()}")
-    return _read_counts(result.read_bytes(), program.code, marks.layers)
+    layers = 1 + max(kernel_calls.layers, default=0)
+    return _read_counts(result.read_bytes(), program.code, layers)
 
 
 def _pairs(pairs: Sequence[tuple[int, int]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""A linked program as the counter needs it: memory images, symbols, functions, calls."""
+"""A linked program as the counter needs it: memory images, symbols, functions, code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from codegen.errors import ThumbnetError
-from codegen.profile.decode import Code, Instruction, Kind, disassemble
+from codegen.profile.decode import Code, disassemble
 
 _WRITABLE = 2  # PF_W of a segment's flags
 
@@ -63,17 +63,6 @@ class Program:
             raise ThumbnetError(f"{self.path.name} has no symbol {name}; was it stripped?")
         return self.symbols[name]
 
-    def function(self, name: str) -> Function:
-        """The function of that name.
-
-        Raises:
-            ThumbnetError: There is none.
-        """
-        found = self.function_at(self.symbol(name))
-        if found is None:
-            raise ThumbnetError(f"{name} in {self.path.name} is no function")
-        return found
-
     def function_at(self, address: int) -> Function | None:
         """The function that holds a code address."""
         index = bisect_right(self.functions, address, key=lambda function: function.start) - 1
@@ -85,23 +74,6 @@ class Program:
         """Name of the function that holds a code address, or the address in words."""
         function = self.function_at(address)
         return function.name if function else f"0x{address:08x}"
-
-    def body(self, function: Function) -> list[Instruction]:
-        """The instructions of a function, in ascending order."""
-        return [i for address, i in self.code.items() if function.start <= address < function.end]
-
-    def calls(self, function: Function) -> list[Instruction]:
-        """What leaves a function for another: calls, and the branch of a tail call."""
-        return [i for i in self.body(function) if _leaves(i, function)]
-
-
-def _leaves(instruction: Instruction, function: Function) -> bool:
-    if instruction.kind is Kind.CALL or instruction.text.startswith("blx "):
-        return True
-    if instruction.kind is not Kind.BRANCH or instruction.text.startswith("cb"):
-        return False
-    target = int(instruction.text.split()[1], 16)
-    return not function.start <= target < function.end
 
 
 def read_program(elf: Path) -> Program:

@@ -1,0 +1,1 @@
+"""Quantization: ranges, scales, and the one requantization rule."""
