@@ -64,6 +64,13 @@ static void fail(const char *what) {
     exit(1);
 }
 
+static void check(uc_err error, const char *what) {
+    if (error != UC_ERR_OK) {
+        fprintf(stderr, "counter: %s: %s\n", what, uc_strerror(error));
+        exit(1);
+    }
+}
+
 static void *allocate(size_t number, size_t size) {
     void *memory = calloc(number + 1, size);
     if (memory == NULL) {
@@ -125,12 +132,13 @@ static void set_layer(struct run *run, uint32_t number) {
 static void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *data) {
     struct run *run = data;
     const uint32_t block = (uint32_t)address;
-    (void)uc;
     leave_block(run, block);
     const struct range *kernel = kernel_at(run, block);
     if (kernel != NULL && kernel->first == block && kernel_at(run, run->block) == NULL &&
         run->kernel_return == run->end) {
-        run->kernel_return = run->block_end;
+        uint32_t link = 0;
+        check(uc_reg_read(uc, UC_ARM_REG_LR, &link), "registers");
+        run->kernel_return = link & ~1u;
         set_layer(run, run->kernel_calls_begun++);
     } else if (block == run->kernel_return) {
         run->kernel_return = run->end;
@@ -168,13 +176,6 @@ static bool on_invalid(uc_engine *uc, uc_mem_type type, uint64_t address, int si
     (void)value;
     ((struct run *)data)->invalid_address = (uint32_t)address;
     return false;
-}
-
-static void check(uc_err error, const char *what) {
-    if (error != UC_ERR_OK) {
-        fprintf(stderr, "counter: %s: %s\n", what, uc_strerror(error));
-        exit(1);
-    }
 }
 
 static uint32_t read_word(FILE *job) {

@@ -27,8 +27,8 @@ from codegen.qemu import run_qemu
 
 MODEL = Path(__file__).parents[1] / "data" / "exporters" / "torch_v1_op9.onnx"
 CORES = ("cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33")
-CALL = 16
-"""Instructions around the call that QEMU may count and the profile does not."""
+CALL = 8
+"""Instructions that the runner adds to each call, at most; it calls for each row."""
 
 Profile = Callable[[str], ProfileReport]
 
@@ -68,7 +68,7 @@ def profile(out: Path) -> Profile:
 def counted_by_qemu(out: Path, core_name: str, folder: Path) -> int:
     output, core = read_output(out), load_core(core_name)
     board = load_board(core.qemu_board)
-    write_model(make_plan(output.graph, core.name), output.name, folder)
+    write_model(make_plan(output.graph, core.name, output.optimize), output.name, folder)
     elf = build_target(folder, output.name, board, core, folder / "build", check=False)
     shape = (1, output.graph.input_tensor.size)
     image = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
@@ -84,7 +84,8 @@ def test_instructions_are_those_of_qemu(
 ) -> None:
     report = profile(core)
     assert report.core == core
-    assert 0 <= counted_by_qemu(out, core, tmp_path) - report.instructions <= CALL
+    calls = read_output(out).graph.input_tensor.shape[0] + 2
+    assert 0 <= counted_by_qemu(out, core, tmp_path) - report.instructions <= CALL * calls
 
 
 @pytest.mark.parametrize("core", CORES)
@@ -174,7 +175,7 @@ class TestMistakes:
 
     def test_damaged_folders(self, copy: Path, tmp_path: Path) -> None:
         (copy / "net.h").write_text("")
-        with pytest.raises(ThumbnetError):
+        with pytest.raises(ThumbnetError, match="does not compile"):
             profile_model(copy)
         (copy / "graph.npz").write_bytes(b"PK")
         with pytest.raises(ThumbnetError, match="compile"):

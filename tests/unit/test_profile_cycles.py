@@ -11,8 +11,7 @@ import pytest
 from codegen.boards import load_core
 from codegen.errors import ThumbnetError
 from codegen.profile import counter
-from codegen.profile.attribution import marks_from_calls, marks_from_functions
-from codegen.profile.counter import Call, Counts, Flow, Marks, Memory, count
+from codegen.profile.counter import Call, Counts, Flow, KernelCalls, Memory, count
 from codegen.profile.cycles import MODELS, check_alignment, cycle_model, cycles_by_address
 from codegen.profile.program import Program, read_program
 from codegen.profile.waits import WaitStates, waits_by_address
@@ -57,17 +56,30 @@ def build(folder: Path, body: str, core: str, more: str = "") -> Program:
     return read_program(elf)
 
 
-def emulate(folder: Path, program: Program, core: str, marks: Marks) -> Counts:
+def emulate(
+    folder: Path, program: Program, core: str = "cortex-m4", layers: tuple[int, ...] = ()
+) -> Counts:
+    """Calls the kernel, and counts its calls of ``layer`` and ``other`` to the layers given."""
     memories = [Memory(0, 4096), Memory(RAM, RAM_BYTES)]
-    call = Call(program.symbol("kernel"), RAM + RAM_BYTES, (RAM, 5, RAM + 64))
+    call = Call(program.symbol("kernel"), (RAM, 5, RAM + 64))
+    kernels = tuple(f for f in program.functions if layers and f.name in ("layer", "other"))
     return count(
-        program, core, memories, {RAM: bytes(range(128))}, call, marks, Memory(RAM, 4), folder, 60
+        program,
+        core,
+        memories,
+        {RAM: bytes(range(128))},
+        RAM + RAM_BYTES,
+        [call],
+        KernelCalls(kernels, layers),
+        Memory(RAM, 4),
+        folder,
+        60,
     )
 
 
 def flow_of(folder: Path, body: str, core: str = "cortex-m4") -> tuple[Program, Flow]:
     program = build(folder, body, core)
-    return program, emulate(folder, program, core, Marks()).flows[0]
+    return program, emulate(folder, program, core).flows[0]
 
 
 def cycles(program: Program, flow: Flow, core: str = "cortex-m4", **options: bool) -> int:
@@ -205,8 +217,7 @@ def test_only_the_cortex_m4_is_validated() -> None:
     assert [core for core, model in MODELS.items() if model.validated] == ["cortex-m4"]
 
 
-CALLS = "push {r4, lr}; movs r4, 3; bl layer; movs r4, 1; bl layer; pop {r4, pc}"
-CALLED = """
+FUNCTIONS = """
     .type layer, %function
     .thumb_func
 layer:
@@ -221,48 +232,50 @@ layer:
 inner:
     bx lr
     .size inner, . - inner
+    .type other, %function
+    .thumb_func
+other:
+    subs r4, 1
+    bne other
+    b.w layer_two
+    .size other, . - other
+    .type layer_two, %function
+    .thumb_func
+layer_two:
+    bx lr
+    .size layer_two, . - layer_two
 """
 
 
+def instructions(folder: Path, body: str, layers: tuple[int, ...]) -> list[int]:
+    program = build(folder, body, "cortex-m4", FUNCTIONS)
+    return [flow.instructions for flow in emulate(folder, program, layers=layers).flows]
+
+
 def test_a_shared_function_counts_to_the_layer_that_calls_it(tmp_path: Path) -> None:
-    program = build(tmp_path, CALLS, "cortex-m4", CALLED)
-    marks = marks_from_calls(program, {"kernel": [0, 1]})
-    first, second = emulate(tmp_path, program, "cortex-m4", marks).flows
-    # PUSH, MOVS, BL; PUSH, 3 x (BL, BX, SUBS, BNE), POP.
-    assert first.instructions == 3 + 1 + 12 + 1
-    # MOVS, BL; PUSH, BL, BX, SUBS, BNE, POP; POP.
-    assert second.instructions == 2 + 6 + 1
+    body = "push {r4, lr}; movs r4, 3; bl layer; movs r4, 1; bl layer; pop {r4, pc}"
+    # PUSH, MOVS, BL; PUSH, 3 x (BL, BX, SUBS, BNE), POP. MOVS, BL; PUSH, BL, ..., POP; POP.
+    assert instructions(tmp_path, body, (0, 1)) == [3 + 1 + 12 + 1, 2 + 6 + 1]
 
 
-def test_layers_can_take_turns_in_a_loop(tmp_path: Path) -> None:
-    # As streamed layers do: 5 turns of two calls, each of two instructions with its BX.
-    body = "push {r4, lr}; 1: bl inner; bl inner; subs r1, 1; bne 1b; pop {r4, pc}"
-    program = build(tmp_path, body, "cortex-m4", CALLED)
-    marks = marks_from_calls(program, {"kernel": [0, 1]})
-    first, second = emulate(tmp_path, program, "cortex-m4", marks).flows
-    assert first.instructions == 1 + 5 * 2  # with PUSH
-    assert second.instructions == 5 * 4 + 1  # with SUBS and BNE, and POP
+def test_layers_take_turns_in_a_loop(tmp_path: Path) -> None:
+    # 5 turns: MOVS, BL, SUBS twice with BNE, B and BX; SUBS and BNE lead to the next turn.
+    body = "push {r4, lr}; 1: movs r4, 2; bl other; subs r1, 1; bne 1b; pop {r4, pc}"
+    first, second = instructions(tmp_path, body, (0, 1, 0, 1, 0))
+    assert first == 1 + 3 * (2 + 6) + 2 * 2 + 2 + 1
+    assert second == 2 * (2 + 6) + 2 * 2
 
 
-def test_functions_can_be_marked_instead(tmp_path: Path) -> None:
-    program = build(tmp_path, CALLS, "cortex-m4", CALLED)
-    flows = emulate(tmp_path, program, "cortex-m4", marks_from_functions(program, {"inner": 1}))
-    before, after = flows.flows
-    assert before.instructions == 5  # PUSH, MOVS, BL, PUSH, BL: nothing was marked yet
-    assert after.instructions == 26 - 5
-    clone = CALLED.replace("inner", "inner.constprop.0")
-    program = build(tmp_path, CALLS, "cortex-m4", clone)
-    assert len(marks_from_functions(program, {"inner": 1}).functions) == 1
-    with pytest.raises(ThumbnetError, match="no function outer"):
-        marks_from_functions(program, {"inner": 0, "outer": 1})
+def test_a_kernel_may_be_reached_by_a_tail_call(tmp_path: Path) -> None:
+    body = "push {r4, lr}; movs r4, 1; bl step; bl step; pop {r4, pc}; step: movs r4, 1; b layer"
+    # PUSH, MOVS, BL, MOVS, B; PUSH, BL, BX, SUBS, BNE, POP. BL, MOVS, B; as before; POP.
+    assert instructions(tmp_path, body, (1, 2)) == [0, 5 + 6, 3 + 6 + 1]
 
 
-def test_a_tail_call_is_a_call(tmp_path: Path) -> None:
-    body = "push {r4, lr}; bl reset_handler; pop {r4, lr}; b reset_handler"
-    program = build(tmp_path, body, "cortex-m4")
-    assert len(program.calls(program.function("kernel"))) == 2
-    with pytest.raises(ThumbnetError, match="kernel makes 2 calls, not 3"):
-        marks_from_calls(program, {"kernel": range(3)})
+def test_too_few_calls_are_an_error(tmp_path: Path) -> None:
+    body = "push {r4, lr}; movs r4, 1; bl layer; pop {r4, pc}"
+    with pytest.raises(ThumbnetError, match="1 kernel calls, expected 2"):
+        instructions(tmp_path, body, (0, 1))
 
 
 def waits_of(folder: Path, body: str, waits: WaitStates) -> int:
