@@ -59,26 +59,39 @@ def place(lives: Sequence[Life]) -> tuple[dict[str, int], int, int]:
     bound = lower_bound(lives)
     gaps = _gaps(lives)
     sizes = {life.name: life.size for life in lives}
-    order = sorted(sizes, key=lambda name: -sizes[name])
-    best = _first_fit(order, sizes, gaps)
-    extent = _extent(best, sizes)
+    by_size = sorted(lives, key=lambda life: -life.size)
+    backwards = sorted(lives, key=lambda life: -life.last)
+    found = [_search(by_size, sizes, gaps, bound)]
+    if _extent(found[0], sizes) > bound:
+        # Tensors that slide down step by step must be placed from the last to the first.
+        found.append(_search(backwards, sizes, gaps, bound))
+    best = min(found, key=lambda offsets: _extent(offsets, sizes))
+    return best, _extent(best, sizes), bound
+
+
+def _search(
+    start: Sequence[Life],
+    sizes: Mapping[str, int],
+    gaps: Mapping[str, Mapping[str, Gap]],
+    bound: int,
+) -> dict[str, int]:
+    """The best placement that a local search finds which begins with the order ``start``."""
+    order = [life.name for life in start]
+    offsets = best = _first_fit(order, sizes, gaps)
     chance = random.Random(0)
-    current = extent
     for _ in range(_ROUNDS):
-        if extent <= bound or len(order) < 2:
+        if _extent(best, sizes) <= bound or len(order) < 2:
             break
         trial = list(order)
-        peak = max(best, key=lambda name: best[name] + sizes[name])
+        peak = max(order, key=lambda name: offsets[name] + sizes[name])
         moved = peak if chance.random() < 0.3 else chance.choice(trial)
         trial.remove(moved)
         trial.insert(chance.randrange(len(order)), moved)
-        offsets = _first_fit(trial, sizes, gaps)
-        size = _extent(offsets, sizes)
-        if size <= current:
-            order, current = trial, size
-        if size < extent:
-            best, extent = offsets, size
-    return best, extent, bound
+        tried = _first_fit(trial, sizes, gaps)
+        if _extent(tried, sizes) <= _extent(offsets, sizes):
+            order, offsets = trial, tried
+            best = min(best, offsets, key=lambda o: _extent(o, sizes))
+    return best
 
 
 def align(value: int) -> int:

@@ -172,7 +172,8 @@ def test_instructions_are_counted_exactly(tmp_path: Path, target: tuple[Core, Bo
     around = counts[1_000_000] - 2 * 1_000_000
     # Loading the number of loops takes an instruction more or less.
     assert abs(counts[10_000_000] - 2 * 10_000_000 - around) <= 1
-    assert 15 * 5 < around < 200  # 15 multiply-adds and what is around them
+    # 15 multiply-adds and what is around them: three calls of the model.
+    assert 15 * 5 < around < 400
 
 
 @needs_qemu
@@ -221,7 +222,7 @@ def test_fault_is_reported(tmp_path: Path, target: tuple[Core, Board], kind: str
         number, words = 3, "HardFault"
     assert f"(exception {number}), PC 0x" in text
     assert words in text
-    assert "(tiny_run), LR 0x" in text
+    assert "(tiny_finish), LR 0x" in text
 
 
 @needs_qemu
@@ -265,7 +266,7 @@ def test_unaligned_access(tmp_path: Path, target: tuple[Core, Board]) -> None:
     with pytest.raises(ThumbnetError) as error:
         run_on(target, tmp_path, ["TINY_UNALIGNED", "THUMBNET_TRAP_UNALIGNED"])
     text = str(error.value)
-    assert "(tiny_run), LR 0x" in text
+    assert "(tiny_finish), LR 0x" in text
     assert ("HardFault" if target[1].core == "cortex-m0" else "unaligned access") in text
 
 
