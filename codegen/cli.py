@@ -33,6 +33,14 @@ app = typer.Typer(
 )
 
 
+class Objective(str, Enum):
+    """What the plan aims at."""
+
+    balanced = "balanced"
+    ram = "ram"
+    cycles = "cycles"
+
+
 class Estimator(str, Enum):
     """How activation ranges are taken from the calibration images."""
 
@@ -121,6 +129,13 @@ def compile_(
     estimator: Annotated[
         Estimator, typer.Option(help="How ranges are taken from the calibration images.")
     ] = Estimator.minmax,
+    optimize: Annotated[
+        Objective,
+        typer.Option(
+            help="ram: least memory; cycles: whole layers only; balanced: at most 2 % more memory "
+            "than the least, and the fewest streamed layers."
+        ),
+    ] = Objective.balanced,
     images: Annotated[
         int, typer.Option("--images", "--limit", min=1, help="Calibration images at most.")
     ] = 100,
@@ -147,6 +162,7 @@ def compile_(
         name=name,
         preprocess=parse_preprocess(preprocess) if preprocess is not None else None,
         estimator=estimator.value,
+        optimize=optimize.value,
         limit=images,
         build=not no_build,
         force=force,

@@ -20,6 +20,8 @@ LARGEST_BATCH = 64
 
 _SILENT = 4
 
+onnxruntime.disable_telemetry_events()
+
 
 class FloatModel:
     """An imported model in onnxruntime; the values of its tensors can be looked at."""

@@ -7,7 +7,8 @@ from pathlib import Path
 from codegen.errors import ThumbnetError
 
 _PACKAGE = Path(__file__).resolve().parent
-_ROOTS = (_PACKAGE.parent, _PACKAGE / "_data")
+# The wheel first: beside it, in site-packages, may lie a folder of that name of someone else.
+_ROOTS = (_PACKAGE / "_data", _PACKAGE.parent)
 
 
 def resource(*parts: str) -> Path:

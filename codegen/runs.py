@@ -191,6 +191,12 @@ def evaluate_model(
             f"{shapes[0]} and {shapes[1]}. Name the right file with --model."
         )
     loaded = load_images(data, graph.input_tensor.shape, graph.preprocess, limit, labels)
+    outputs = graph.output_tensor.size
+    if loaded.labels is not None and not 0 <= loaded.labels.min() <= loaded.labels.max() < outputs:
+        raise ThumbnetError(
+            f"{data} has labels from {loaded.labels.min()} to {loaded.labels.max()}, but the "
+            f"network has the classes 0 to {outputs - 1}. Is a --class-offset needed?"
+        )
     kept = _simulate(graph, loaded.pixels, {graph.output}, progress)
     integer = kept[graph.output].reshape(len(loaded.pixels), -1)
     session = FloatModel(imported, threads=2)

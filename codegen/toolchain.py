@@ -37,7 +37,7 @@ _TOOLS = {
     "clang": _Tool(None, (7, 0), "clang"),
     # The first to know the Cortex-M55.
     "arm-none-eabi-gcc": _Tool("THUMBNET_ARM_GCC", (10, 0), "gcc-arm-none-eabi"),
-    "arm-none-eabi-size": _Tool(None, (2, 30), "binutils-arm-none-eabi"),
+    "arm-none-eabi-objdump": _Tool(None, (2, 30), "binutils-arm-none-eabi"),
     # The first to emulate the vector extension of the Cortex-M55.
     "qemu-system-arm": _Tool("THUMBNET_QEMU", (6, 2), "qemu-system-arm"),
 }

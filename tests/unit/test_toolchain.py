@@ -124,11 +124,9 @@ def test_a_job_that_was_ended_starts_nothing() -> None:
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_child_outlives_the_command(tmp_path: Path, sig: signal.Signals) -> None:
     marker = str(tmp_path / "marker")
-    script = tmp_path / "sleep.sh"
-    script.write_text(f"# {marker}\nexec sleep 1000\n")
     code = (
         "from codegen.toolchain import run\n"
-        f"run(['/bin/sh', '-c', 'sleep 1000; : {marker}'], 900)\n"
+        f"run([{sys.executable!r}, '-c', 'import time; time.sleep(1000)  # {marker}'], 900)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
