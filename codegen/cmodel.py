@@ -285,10 +285,9 @@ def _shape(shape: Shape) -> str:
 
 def _comment(text: str) -> str:
     """``text`` made harmless inside a C comment: one line of printable ASCII."""
-    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
-    return (
-        printable.replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("??", "? ?")
-    )
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text).replace("\\", "/")
+    # A space inside each */ and /* and between question marks, which could be trigraphs.
+    return re.sub(r"(?<=\*)(?=/)|(?<=/)(?=\*)|(?<=\?)(?=\?)", " ", printable)
 
 
 def _port(graph: Graph, name: str) -> Port:

@@ -18,15 +18,16 @@ import codegen
 from codegen import simulate
 from codegen.emit import write_model
 from codegen.ir import Graph, Int8Array
-from codegen.plan import make_plan
+from codegen.plan import Plan, make_plan
 from codegen.qemu import RunResult, read_trace
 from codegen.verify import compare_trace
+
 
 class Batch:
     """Several int8 graphs as one program, so that compilers and QEMU start once for all of them.
 
-    Each model has arena, input and output of its own, of exactly the size that its header says;
-    every second one gets its input in its arena, as a caller without other memory does.
+    Each model has arena, input and output of its own, of exactly the size that its header says.
+    Every second one gets its image at once, the others in pieces of one, two, three ... rows.
     """
 
     NAME = "batch"
@@ -44,39 +45,32 @@ class Batch:
         return np.concatenate([x.reshape(len(x), -1) for x in self.images], axis=1)
 
     def write(
-        self, folder: Path, core: str = "cortex-m4", below: Sequence[int] | None = None
+        self, folder: Path, core: str = "cortex-m4", plans: Sequence[Plan] | None = None
     ) -> Path:
         """Writes the C files.
 
         Args:
             folder: Where to; is made.
             core: Core to generate for.
-            below: For each model of one layer, how many bytes its output starts below its input
-                in one and the same memory; None for memories of their own.
+            plans: A plan for each graph; None for those that the planner makes for ``core``.
         """
         folder.mkdir(parents=True)
+        plans = plans or [make_plan(graph, core) for graph in self.graphs]
         total_in = sum(graph.input_tensor.size for graph in self.graphs)
         total_out = sum(graph.output_tensor.size for graph in self.graphs)
         memories, calls, start_in, start_out = [], [], 0, 0
-        for index, (graph, name) in enumerate(zip(self.graphs, self.names, strict=True)):
-            write_model(make_plan(graph, core), name, folder)
-            size_in, size_out = graph.input_tensor.size, graph.output_tensor.size
+        for index, (plan, name) in enumerate(zip(plans, self.names, strict=True)):
+            write_model(plan, name, folder)
+            size_in, size_out = (
+                t.size for t in (plan.graph.input_tensor, plan.graph.output_tensor)
+            )
             memories.append(f"static int32_t {name}_arena[{name.upper()}_ARENA_BYTES / 4];")
-            if below is not None:
-                size = max(below[index] + size_in, size_out)
-                memories.append(f"static int32_t {name}_both[{-(-size // 4)}];")
-                x, y = f"(int8_t *){name}_both + {below[index]}", f"(int8_t *){name}_both"
-            else:
-                memories.append(f"static int8_t {name}_out[{size_out}];")
-                x, y = f"(int8_t *){name}_arena + {name.upper()}_INPUT_OFFSET", f"{name}_out"
-                if index % 2 == 0:
-                    memories.append(f"static int8_t {name}_in[{size_in}];")
-                    x = f"{name}_in"
+            memories.append(f"static int8_t {name}_in[{size_in}], {name}_out[{size_out}];")
             calls += [
                 f"    batch_spoil((int8_t *){name}_arena, (int32_t)sizeof {name}_arena);",
-                f"    batch_copy({x}, input + {start_in}, {size_in});",
-                f"    {name}_run({name}_arena, {x}, {y});",
-                f"    batch_copy(output + {start_out}, {y}, {size_out});",
+                f"    batch_copy({name}_in, batch_input + {start_in}, {size_in});",
+                *(_at_once(name) if index % 2 == 0 else _in_pieces(name, plan.graph)),
+                f"    batch_copy(output + {start_out}, {name}_out, {size_out});",
             ]
             start_in, start_out = start_in + size_in, start_out + size_out
         text = _BATCH.format(
@@ -132,6 +126,22 @@ class Batch:
         return paths
 
 
+def _at_once(name: str) -> list[str]:
+    return [f"    {name}_run({name}_arena, {name}_in, {name}_out);"]
+
+
+def _in_pieces(name: str, graph: Graph) -> list[str]:
+    """Pieces of 1, 2, 3 ... rows; the last is longer than the image and must not be read on."""
+    height, width, channels = graph.input_tensor.shape
+    calls, row = [f"    {name}_begin({name}_arena);"], 0
+    for count in range(1, height + 1):
+        if row < height:
+            rows = f"{name}_in + {row * width * channels}"
+            calls.append(f"    {name}_push_rows({name}_arena, {rows}, {count});")
+            row += count
+    return [*calls, f"    {name}_finish({name}_arena, {name}_out);"]
+
+
 _BATCH = """\
 #ifndef THUMBNET_MODEL_H
 #define THUMBNET_MODEL_H
@@ -139,11 +149,13 @@ _BATCH = """\
 {headers}
 
 #define MODEL_NAME "batch"
-#define MODEL_ARENA_BYTES {bytes_in}
+#define MODEL_ARENA_BYTES 16
 #define MODEL_INPUT_BYTES {bytes_in}
-#define MODEL_INPUT_OFFSET 0
+#define MODEL_INPUT_ROWS 1
+#define MODEL_ROW_BYTES {bytes_in}
 #define MODEL_OUTPUT_BYTES {bytes_out}
 
+static int8_t batch_input[{bytes_in}];
 {memories}
 
 static void batch_copy(int8_t *to, const int8_t *from, int32_t bytes)
@@ -160,7 +172,18 @@ static void batch_spoil(int8_t *memory, int32_t bytes)
     }}
 }}
 
-static void model_run(void *arena, const int8_t *input, int8_t *output)
+static void model_begin(void *arena)
+{{
+    (void)arena;
+}}
+
+static void model_push_row(void *arena, const int8_t *row)
+{{
+    (void)arena;
+    batch_copy(batch_input, row, {bytes_in});
+}}
+
+static void model_finish(void *arena, int8_t *output)
 {{
     (void)arena;
 {calls}

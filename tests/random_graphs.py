@@ -124,9 +124,7 @@ class GraphMaker:
         weight = self._weights(outputs, *kernel, self.tensors[name].shape[2], axis=0)
         title, out = self._names()
         bias = self._bias(outputs)
-        return self._append(
-            Conv(title, (name,), out, weight, bias, stride, pads, self._bounds())
-        )
+        return self._append(Conv(title, (name,), out, weight, bias, stride, pads, self._bounds()))
 
     def pointwise(self, name: str, outputs: int | None = None) -> str:
         outputs = outputs or int(self.rng.integers(1, 14))
@@ -151,9 +149,7 @@ class GraphMaker:
         weight[0, 0, :, 0] = 10.0 ** self.rng.uniform(1, 3, channels)
         bias = self._bias(channels)
         title, out = self._names()
-        return self._append(
-            Depthwise(title, (name,), out, weight, bias, bounds=Bounds(-1.0, 1.0))
-        )
+        return self._append(Depthwise(title, (name,), out, weight, bias, bounds=Bounds(-1.0, 1.0)))
 
     def depthwise(self, name: str) -> str:
         return self._depthwise(name, *self._window(name), int(self.rng.choice([1, 1, 1, 2, 3])))

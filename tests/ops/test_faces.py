@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from codegen.ir import Bounds, Graph, Node, Pads, Preprocess, QParams, Requant, Tensor, validate
 from codegen.errors import ThumbnetError
+from codegen.ir import Bounds, Graph, Node, Pads, Preprocess, QParams, Requant, Tensor, validate
 from codegen.ops import (
     OPS,
     Add,
@@ -212,7 +212,9 @@ def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
 
 
-def conv(shape: tuple, outputs: int, kernel: tuple, case: dict | None = None, **options: Any) -> Case:
+def conv(
+    shape: tuple, outputs: int, kernel: tuple, case: dict | None = None, **options: Any
+) -> Case:
     weight = normal(outputs, *kernel, shape[2]) / (kernel[0] * kernel[1] * shape[2]) ** 0.5
     node = Conv("layer", ("a",), "y", weight, normal(outputs, seed=1), **options)
     return Case(node, shape, **(case or {}))
@@ -369,7 +371,9 @@ def inputs_of(node: Node, images: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 ALL = [
-    pytest.param(case, id=f"{op}: {name}") for op, cases in CASES.items() for name, case in cases.items()
+    pytest.param(case, id=f"{op}: {name}")
+    for op, cases in CASES.items()
+    for name, case in cases.items()
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 from random_graphs import GraphMaker, extreme_images, ranges_on
 
 from codegen.build import build_host
-from codegen.ir import Graph, Pads, Preprocess, Tensor
+from codegen.ir import Graph, Node, Pads, Preprocess, Shape, Tensor, validate
 from codegen.kernels import FAMILIES, choose
 from codegen.kernels.base import DISJOINT
 from codegen.onnx_import import import_onnx
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Softmax
+from codegen.ops import AvgPool, Conv, Depthwise, MaxPool
 from codegen.passes import simplify
-from codegen.plan import make_plan
+from codegen.plan import Plan, make_plan
 from codegen.plan.arena import ALIGNMENT, Life, lower_bound, place
 from codegen.qemu import run_host
 from codegen.quant.quantize import quantize
@@ -89,8 +90,8 @@ def optimum(lives: list[Life]) -> int:
     return best[0]
 
 
-@settings(max_examples=40, deadline=None)
-@given(networks(10, 300))
+@settings(max_examples=25, deadline=None)
+@given(networks(9, 300))
 def test_no_two_living_tensors_collide(lives: list[Life]) -> None:
     offsets, size, bound = place(lives)
     assert offsets.keys() == {life.name for life in lives}
@@ -101,13 +102,20 @@ def test_no_two_living_tensors_collide(lives: list[Life]) -> None:
     assert size >= bound >= max(life.size for life in lives)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(networks(5, 20))
 def test_small_networks_are_optimal(lives: list[Life]) -> None:
     best = optimum(lives)
     _, size, bound = place(lives)
     assert size == best
     assert lower_bound(lives) == bound <= best
+
+
+def test_a_chain_that_slides_down() -> None:
+    """Each tensor starts a little below the one before it; two buffers in turn need far more."""
+    lives = [Life("t0", 1000, 0, 1, {})]
+    lives += [Life(f"t{i}", 1000, i, i + 1, {f"t{i - 1}": 40}) for i in range(1, 15)]
+    assert place(lives)[1] == 1000 + 14 * 40
 
 
 def test_in_place() -> None:
@@ -146,35 +154,54 @@ def test_published_models_are_near_the_bound(path: Path) -> None:
     if "qdq" in path.stem:
         pytest.skip("quantized ONNX files are refused")
     graph = simplify(import_onnx(path).graph)
-    plan = make_plan(graph, "cortex-m4")
-    assert plan.lower_bound <= plan.arena_bytes <= 1.02 * plan.lower_bound
+    for objective in ("balanced", "cycles"):
+        plan = make_plan(graph, "cortex-m4", objective)
+        assert plan.lower_bound <= plan.arena_bytes <= 1.02 * plan.lower_bound
 
 
-# The safe distances of the kernels: the generated C runs in one memory, its output as many bytes
-# below its input as the planner may put it, and must compute what it computes in two memories.
+# The safe distances of the kernels: the generated C runs with a layer's output as many bytes below
+# its input as the planner may put it, and must compute what the simulator computes.
 
 
-def one_layer(node: Conv | Depthwise | Add | AvgPool | MaxPool | Softmax, shape: tuple) -> Graph:
+def between(node: Node, shape: Shape) -> Graph:
+    """An int8 network of three layers: a 1x1 depthwise one, ``node`` from t0 to t1, another one."""
     shapes = (shape,) * len(node.inputs)
-    tensors = {"in": Tensor("in", shape), "y": Tensor("y", node.infer(*shapes))}
+    out = node.infer(*shapes)
+    layer = replace(node, inputs=("t0",) * len(node.inputs), output="t1")
+    nodes = (unchanged("in", "t0", shape), layer, unchanged("t1", "y", out))
+    shapes = (shape, shape, out, out)
+    names = ("in", "t0", "t1", "y")
+    tensors = {n: Tensor(n, s) for n, s in zip(names, shapes, strict=True)}
     pre = Preprocess((0.0,) * shape[2], (1.0,) * shape[2])
-    return integer(Graph("one", tensors, (node,), "in", "y", pre))
-
-
-def integer(graph: Graph) -> Graph:
-    rng = np.random.default_rng(0)
-    images = rng.normal(0, 1, (4, *graph.input_tensor.shape)).astype(np.float32)
+    graph = validate(Graph("between", tensors, nodes, "in", "y", pre), "test")
+    images = np.random.default_rng(0).normal(0, 1, (4, *shape)).astype(np.float32)
     return quantize(graph, ranges_on(graph, images))
 
 
-def distance(graph: Graph, family: str = "portable") -> int:
-    node = graph.nodes[0]
-    kernel, _ = choose(family, graph, node)
-    return kernel.safe_distance(graph, node, 0)
+def unchanged(x: str, y: str, shape: Shape) -> Depthwise:
+    ones, zeros = np.ones((1, 1, shape[2], 1), np.float32), np.zeros(shape[2], np.float32)
+    return Depthwise(f"{x} to {y}", (x,), y, ones, zeros)
+
+
+def distance(graph: Graph) -> int:
+    kernel, _ = choose("portable", graph, graph.nodes[1])
+    return kernel.safe_distance(graph, graph.nodes[1], 0)
+
+
+def overlapping_plan(graph: Graph, below: int) -> Plan:
+    """Whole layers, with t1 ``below`` bytes below t0 and everything else out of the way."""
+    plan = make_plan(graph, "cortex-m4", "cycles")
+    t0, t1 = plan.buffers["t0"], plan.buffers["t1"]
+    assert t0.whole
+    assert t1.whole
+    base = aligned(max(b.offset + b.size for b in plan.buffers.values()))
+    moved = {"t0": replace(t0, offset=base + below), "t1": replace(t1, offset=base)}
+    end = max(b.offset + b.size for b in moved.values())
+    return replace(plan, buffers={**plan.buffers, **moved}, arena_bytes=aligned(end))
 
 
 def random_layers(seed: int, count: int) -> list[Graph]:
-    """Networks of one layer whose output may overlap its input."""
+    """Networks around a random layer whose output may overlap its input."""
     kinds: list[Callable[[GraphMaker], Callable[[str], str]]] = [
         lambda maker: maker.conv,
         lambda maker: maker.pointwise,
@@ -184,28 +211,27 @@ def random_layers(seed: int, count: int) -> list[Graph]:
         lambda maker: maker.add,
         lambda maker: maker.softmax,
     ]
-    graphs = []
+    graphs: list[Graph] = []
     for number in itertools.count(seed):
         maker = GraphMaker(number)
-        graph = integer(maker.graph(maker._grow("in", kinds[number % len(kinds)](maker))))
+        maker._grow("in", kinds[number % len(kinds)](maker))
+        graph = between(maker.nodes[0], maker.tensors["in"].shape)
         if distance(graph) < DISJOINT:
             graphs.append(graph)
         if len(graphs) == count:
-            return graphs
-    raise AssertionError
+            break
+    return graphs
 
 
-def run_overlapped(graphs: list[Graph], below: list[int], folder: Path) -> tuple[Batch, np.ndarray]:
-    batch = Batch(graphs, [extreme_images(graph, seed) for seed, graph in enumerate(graphs)])
-    sources = batch.write(folder / "c", below=below)
-    program = build_host(sources, batch.NAME, folder / "b", check=False, optimize="-O1")
-    return batch, run_host(program, batch.inputs, folder / "run", 60.0).output
-
-
-def differing(batch: Batch, output: np.ndarray) -> list[int]:
+def run_overlapped(graphs: list[Graph], below: list[int], folder: Path) -> list[int]:
     """Indices of the graphs whose output is not the simulator's."""
+    batch = Batch(graphs, [extreme_images(graph, seed) for seed, graph in enumerate(graphs)])
+    plans = [overlapping_plan(graph, b) for graph, b in zip(graphs, below, strict=True)]
+    sources = batch.write(folder / "c", plans=plans)
+    program = build_host(sources, batch.NAME, folder / "b", check=False, optimize="-O1")
+    output = run_host(program, batch.inputs, folder / "run", 60.0).output
     found, start = [], 0
-    for index, graph in enumerate(batch.graphs):
+    for index, graph in enumerate(graphs):
         want = batch.expected[index][graph.output]
         size = graph.output_tensor.size
         if not np.array_equal(output[:, start : start + size], want.reshape(len(want), -1)):
@@ -224,12 +250,11 @@ def test_kernels_work_at_their_safe_distance(seed: int, tmp_path: Path) -> None:
         aligned(max(distance(graph), 0)) + ALIGNMENT * int(more)
         for graph, more in zip(graphs, extra, strict=True)
     ]
-    batch, output = run_overlapped(graphs, below, tmp_path)
-    assert differing(batch, output) == []
+    assert run_overlapped(graphs, below, tmp_path) == []
 
 
 def test_the_random_layers_meet_every_kernel() -> None:
-    met = {choose("portable", g, g.nodes[0])[0].name for g in random_layers(0, 42)}
+    met = {choose("portable", g, g.nodes[1])[0].name for g in random_layers(0, 42)}
     never = {"pad"}  # its output never overlaps
     assert met == {kernel.name for kernel in FAMILIES["portable"]} - never
 
@@ -244,13 +269,12 @@ def test_half_the_safe_distance_is_too_little(tmp_path: Path) -> None:
 
     same = Pads(1, 1, 1, 1)
     graphs = [
-        one_layer(Conv("c", ("in",), "y", normal(8, 1, 1, 4), normal(8)), (6, 6, 4)),
-        one_layer(Conv("c", ("in",), "y", normal(8, 3, 3, 4), normal(8), pads=same), (6, 6, 4)),
-        one_layer(Depthwise("d", ("in",), "y", normal(3, 3, 4, 1), normal(4), pads=same), (6, 6, 4)),
-        one_layer(Depthwise("d", ("in",), "y", normal(3, 3, 4, 2), normal(8)), (7, 7, 4)),
-        one_layer(AvgPool("p", ("in",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
-        one_layer(MaxPool("p", ("in",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
+        between(Conv("c", ("x",), "y", normal(8, 1, 1, 4), normal(8)), (6, 6, 4)),
+        between(Conv("c", ("x",), "y", normal(8, 3, 3, 4), normal(8), pads=same), (6, 6, 4)),
+        between(Depthwise("d", ("x",), "y", normal(3, 3, 4, 1), normal(4), pads=same), (6, 6, 4)),
+        between(Depthwise("d", ("x",), "y", normal(3, 3, 4, 2), normal(8)), (7, 7, 4)),
+        between(AvgPool("p", ("x",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
+        between(MaxPool("p", ("x",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
     ]
     half = [aligned(distance(graph) // 2) for graph in graphs]
-    found = differing(*run_overlapped(graphs, half, tmp_path))
-    assert found == list(range(len(graphs)))
+    assert run_overlapped(graphs, half, tmp_path) == list(range(len(graphs)))

@@ -103,7 +103,9 @@ def test_missing(tmp_path: Path) -> None:
         read_output(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("text", [b"", b"PK\x03\x04", b"not a zip at all" * 20, b"\x93NUMPY\x01\x00"])
+@pytest.mark.parametrize(
+    "text", [b"", b"PK\x03\x04", b"not a zip at all" * 20, b"\x93NUMPY\x01\x00"]
+)
 def test_no_archive(text: bytes, tmp_path: Path) -> None:
     (tmp_path / "g.npz").write_bytes(text)
     with pytest.raises(ThumbnetError, match=r"is damaged .*Run `thumbnet compile` again"):
@@ -138,7 +140,9 @@ def document_of(path: Path) -> Any:
 
 def test_another_version(saved: Path) -> None:
     document = document_of(saved) | {"format": FORMAT + 1}
-    with pytest.raises(ThumbnetError, match=f"has format {FORMAT + 1}, this version reads {FORMAT}"):
+    with pytest.raises(
+        ThumbnetError, match=f"has format {FORMAT + 1}, this version reads {FORMAT}"
+    ):
         load_graph(changed(saved, document))
 
 

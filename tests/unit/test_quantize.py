@@ -216,9 +216,7 @@ class TestLayers:
         node = Add("sum", ("x", "x"), "y")
         with pytest.raises(ThumbnetError, match=r"'sum' \(add\).* times its output's"):
             tensors = {name: Tensor(name, (3, 3, 1)) for name in "xy"}
-            quantize(
-                Graph("g", tensors, (node,), "x", "y"), {"x": (0.0, 1e9), "y": (0.0, 1.0)}
-            )
+            quantize(Graph("g", tensors, (node,), "x", "y"), {"x": (0.0, 1e9), "y": (0.0, 1.0)})
 
     def test_a_window_in_the_padding_is_refused(self) -> None:
         node = AvgPool("mean", ("x",), "y", (1, 1), pads=Pads(1, 1, 1, 1))
@@ -249,7 +247,7 @@ class TestLayers:
 
 class TestEstimators:
     def test_names(self) -> None:
-        assert ESTIMATORS == {"minmax": MinMax, "percentile": Percentile}
+        assert {"minmax": MinMax, "percentile": Percentile} == ESTIMATORS
 
     def test_minmax(self) -> None:
         estimator = MinMax()
@@ -376,12 +374,16 @@ def test_network_is_near_the_float_network() -> None:
         assert p is not None
         ratio = sqnr(reals[name], (values.astype(float) - p.zero_point) * p.scale)
         assert ratio > 25.0, f"{name}: {ratio:.1f} dB"
-    assert (tensors[integer.output].argmax(axis=3) == reals[graph.output].argmax(axis=3)).mean() > 0.9
+    assert (
+        tensors[integer.output].argmax(axis=3) == reals[graph.output].argmax(axis=3)
+    ).mean() > 0.9
     # A defect shows: one zero point off by one costs more than the bound allows.
     wrong = {n: replace(t, q=QParams(t.q.scale, t.q.zero_point + (n == "in")))  # type: ignore[union-attr]
              for n, t in integer.tensors.items()}  # fmt: skip
     spoiled = validate(replace(integer, tensors=wrong), "test")
-    assert sqnr(reals["t0"], real_of(spoiled, x, "t0")) < sqnr(reals["t0"], real_of(integer, x, "t0"))
+    assert sqnr(reals["t0"], real_of(spoiled, x, "t0")) < sqnr(
+        reals["t0"], real_of(integer, x, "t0")
+    )
 
 
 def real_of(graph: Graph, x: np.ndarray, name: str) -> np.ndarray:
