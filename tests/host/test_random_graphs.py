@@ -115,5 +115,5 @@ def test_a_wrong_byte_is_found(tmp_path: Path) -> None:
     source.write_text(head + array + changed, encoding="ascii")
     program = build_host(folder, batch.NAME, tmp_path / "b", check=True)
     result = run_host(program, batch.inputs, tmp_path / "run", TIMEOUT)
-    with pytest.raises(AssertionError, match="net1: layer 0 .*expected"):
+    with pytest.raises(AssertionError, match=r"net1: layer 0 .*expected"):
         batch.check(result, tmp_path / "traces")

@@ -319,7 +319,9 @@ CASES: dict[str, dict[str, Case]] = {
         "asymmetric, stride 3": pool(
             MaxPool, (8, 7, 2), (4, 3), stride=(3, 2), pads=Pads(0, 2, 3, 1)
         ),
-        "zero point 127": pool(MaxPool, (5, 5, 1), (3, 3), {"ranges": ((-5.0, 0.0),)}, pads=Pads(1)),
+        "zero point 127": pool(
+            MaxPool, (5, 5, 1), (3, 3), {"ranges": ((-5.0, 0.0),)}, pads=Pads(1)
+        ),
     },
     "pad": {
         "all sides": Case(Pad("layer", ("a",), "y", Pads(1, 2, 3, 4)), (3, 2, 5)),

@@ -96,9 +96,12 @@ class TestNewFolder:
 
     def test_a_parent_that_is_a_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(
-            ThumbnetError, match=r"Cannot write to .*file: (Not a directory|File exists)"
-        ), new_folder(tmp_path / "file" / "out", force=False):
+        with (
+            pytest.raises(
+                ThumbnetError, match=r"Cannot write to .*file: (Not a directory|File exists)"
+            ),
+            new_folder(tmp_path / "file" / "out", force=False),
+        ):
             pytest.fail("the block must not be entered")
 
     def test_a_parent_that_cannot_be_written(self, tmp_path: Path) -> None:

@@ -220,7 +220,7 @@ class TestLayers:
 
     def test_a_window_in_the_padding_is_refused(self) -> None:
         node = AvgPool("mean", ("x",), "y", (1, 1), pads=Pads(1, 1, 1, 1))
-        with pytest.raises(ThumbnetError, match="'mean'.* wholly in the padding"):
+        with pytest.raises(ThumbnetError, match=r"'mean'.* wholly in the padding"):
             quantize(graph_of(node, (3, 3, 1)), {"x": (0.0, 1.0), "y": (0.0, 1.0)})
 
     def test_layers_that_move_values_share_a_scale(self) -> None:
