@@ -29,11 +29,12 @@ def check_fit(plan: Plan, constants: ConstantBytes, board: Board, required: bool
     Raises:
         ThumbnetError: It must fit and does not: by how much, and which layers make the peak.
     """
+    graph = plan.graph
     forms = {(step.kernel.name, step.node.op) for step in plan.steps}
     need = Need(
         code=constants.tables + CODE_ESTIMATE + FUNCTION_ESTIMATE * len(forms),
         weights=constants.weights,
-        variables=plan.graph.output_tensor.size + VARIABLES_ESTIMATE,
+        variables=graph.output_tensor.size + graph.input_tensor.row_size + VARIABLES_ESTIMATE,
         arena=plan.arena_bytes,
     )
     try:

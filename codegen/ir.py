@@ -50,6 +50,11 @@ class Tensor:
         height, width, channels = self.shape
         return height * width * channels
 
+    @property
+    def row_size(self) -> int:
+        """Number of elements of one row."""
+        return self.shape[1] * self.shape[2]
+
 
 @dataclass(frozen=True)
 class Preprocess:

@@ -12,6 +12,8 @@ from codegen.toolchain import find_tool, run
 
 _TIMEOUT = 600.0
 _FLAGS = ("-O2", "-std=c99", "-mthumb", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
+_CALLS = (("_run",), ("_push_rows", "_finish"), ("make_row",))
+"""Ends of the names of functions above the kernels, each called by those before it."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,11 @@ def measure_model(folder: Path, name: str, core: Core, build_dir: Path) -> Model
 
 
 def _stack(usage: Path) -> int:
-    """Of the deepest call: one kernel below NAME_run; kernels call nothing."""
+    """Bytes of the deepest call: NAME_run, push_rows or finish, make_row, one kernel."""
     lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())
-    frames = {place.rsplit(":", 1)[1]: int(size) for place, size, *_ in lines}
-    run_frames = [size for function, size in frames.items() if function.endswith("_run")]
-    return max(run_frames) + max(
-        (s for f, s in frames.items() if not f.endswith("_run")), default=0
-    )
+    depth = [0, 0, 0, 0]
+    for place, size, *_ in lines:
+        function = place.rsplit(":", 1)[1]
+        level = next((i for i, ends in enumerate(_CALLS) if function.endswith(ends)), len(_CALLS))
+        depth[level] = max(depth[level], int(size))
+    return sum(depth)

@@ -54,7 +54,8 @@ def test_two_models_link_into_one_program(tmp_path: Path) -> None:
     main.write_text(
         '#include "v1.h"\n#include "v2.h"\n'
         "static int32_t arena[(V1_ARENA_BYTES + V2_ARENA_BYTES) / 4];\n"
-        "static int8_t in[V1_INPUT_BYTES + V2_INPUT_BYTES], out[V1_OUTPUT_BYTES + V2_OUTPUT_BYTES];\n"
+        "static int8_t in[V1_INPUT_BYTES + V2_INPUT_BYTES];\n"
+        "static int8_t out[V1_OUTPUT_BYTES + V2_OUTPUT_BYTES];\n"
         "int main(void) { v1_run(arena, in, out); v2_run(arena, in, out); return 0; }\n"
     )
     sources = [str(p) for name in ("v1", "v2") for p in (tmp_path / name).glob("*.c")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from codegen import simulate
 from codegen.boards import CORES, load_board, load_core
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.fit import check_fit
-from codegen.ir import Graph
+from codegen.ir import Bounds, Graph
 from codegen.plan import make_plan
 from codegen.preprocess import PRESETS, to_int8
 from codegen.qemu import run_qemu
+from codegen.quant.calibrate import input_range
+from codegen.quant.scales import activation_qparams
 
 BOARD = "mps2_an386"
 WARNINGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
@@ -134,7 +137,8 @@ _BODIES = {
     " v1_push_rows(m.arena, image + 3 * V1_INPUT_ROW_BYTES, 1);"
     " v1_push_rows(m.arena, image + 4 * V1_INPUT_ROW_BYTES, 0);"
     " v1_push_rows(m.arena, image + 4 * V1_INPUT_ROW_BYTES, 4); v1_finish(m.arena, m.output);",
-    "too many": "v1_begin(m.arena); v1_push_rows(m.arena, image, 99); v1_finish(m.arena, m.output);",
+    "too many": "v1_begin(m.arena); v1_push_rows(m.arena, image, 99);"
+    " v1_finish(m.arena, m.output);",
     "twice": "v1_run(m.arena, image, m.output); v1_run(m.arena, image, m.output);",
 }
 
@@ -175,14 +179,7 @@ int main(void)
 @has("gcc")
 @pytest.mark.parametrize("preset", ["unit", "signed", "torch"])
 def test_pixels_become_the_simulator_s_input(preset: str, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from codegen.quant.calibrate import input_range
-    from codegen.quant.scales import activation_qparams
-
     graph, preprocess = TINY["v1"](), PRESETS[preset]
-    from codegen.ir import Bounds
-
     q = activation_qparams(input_range(preprocess), Bounds(), "in")
     tensors = {**graph.tensors, "in": replace(graph.tensors["in"], q=q)}
     graph = replace(graph, tensors=tensors, preprocess=preprocess)
