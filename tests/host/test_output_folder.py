@@ -102,7 +102,9 @@ def test_the_model_needs_no_library(core: str, folder: Path, tmp_path: Path) -> 
         ["arm-none-eabi-nm", "--undefined-only", str(target)], capture_output=True, text=True
     ).stdout.split()[1::2]
     foreign = {name for name in names if not name.startswith("v1_")}
-    assert foreign <= {"__aeabi_uidiv", "__aeabi_uidivmod", "__aeabi_idiv", "__aeabi_idivmod"}
+    # For ARMv6-M gcc also clears words of the stack by memset, which firmware/ has.
+    divide = {"__aeabi_uidiv", "__aeabi_uidivmod", "__aeabi_idiv", "__aeabi_idivmod"}
+    assert foreign <= {*divide, "memset"}
     assert not foreign or core in ("cortex-m0", "cortex-m0plus")
 
 

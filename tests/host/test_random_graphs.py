@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from codegen.build import build_host
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Preprocess, Tensor
 from codegen.ops import AvgPool, Conv, Depthwise
+from codegen.plan import OBJECTIVES, make_plan
 from codegen.qemu import run_host
 from codegen.quant.quantize import quantize
 
@@ -35,6 +37,48 @@ def run(batch: Batch, folder: Path, **options: object) -> int:
 @pytest.mark.parametrize("number", range(20))
 def test_every_layer_is_the_simulator_s(number: int, tmp_path: Path) -> None:
     assert run(chunk_of(number), tmp_path, check=True) > 10_000
+
+
+@pytest.mark.parametrize("objective", sorted({*OBJECTIVES} - {"balanced"}))
+def test_every_objective_of_the_plan(objective: str, tmp_path: Path) -> None:
+    """More rows streamed, or none: the same bytes."""
+    batch = chunk_of(4)
+    plans = [make_plan(graph, "cortex-m4", objective) for graph in batch.graphs]
+    batch.write(tmp_path / "c", plans=plans)
+    program = build_host(tmp_path / "c", batch.NAME, tmp_path / "b", True, sanitize=True)
+    batch.check(run_host(program, batch.inputs, tmp_path / "run", TIMEOUT), tmp_path / "traces")
+
+
+NASTY = (
+    "a */ b",
+    "/* a",
+    "a\\",
+    "a??/",
+    "a???/b",
+    "line\nline",
+    "\u4e2d\u6587 caf\u00e9",
+    '"quoted" \x00\x07',
+    "%s%n #define x",
+    "*\\\n/",
+    "*\\",
+    "{{ m.name }} {% raw %}",
+)
+
+
+def test_names_that_would_break_c(tmp_path: Path) -> None:
+    """Names of nodes, graphs and classes get into comments, made harmless."""
+    graphs = []
+    for index, name in enumerate(NASTY):
+        graph = random_quantized(index)[1]
+        nodes = tuple(replace(node, name=f"{name}{i}") for i, node in enumerate(graph.nodes))
+        graphs.append(replace(graph, nodes=nodes, name=name, classes=(name, f"x{name}", "")))
+    images = [np.zeros((1, *graph.input_tensor.shape), np.int8) for graph in graphs]
+    batch = Batch(graphs, images)
+    run(batch, tmp_path, check=True)
+    for path in (tmp_path / "c").glob("net*"):
+        text = path.read_bytes()
+        assert all(byte == 10 or 32 <= byte < 127 for byte in text), path
+        assert b"??/" not in text
 
 
 @pytest.mark.parametrize("optimize", ["-O0", "-O3"])
