@@ -290,6 +290,7 @@ CASES: dict[str, dict[str, Case]] = {
     },
     "add": {
         "equal scales": add((SKEWED, SKEWED), (-3.0, 6.0)),
+        "half of all sums are ties": add(((-1.0, 1.0), (-1.0, 1.0)), (-2.0, 2.0)),
         "far apart": add(((-0.01, 0.02), (-90.0, 70.0)), (-90.0, 70.0)),
         "narrow output": add(((-4.0, 5.0), (-90.0, 70.0)), (-0.5, 0.5)),
         "relu6": add(((0.0, 5.0), (-5.0, 0.0)), (0.0, 6.0), RELU6),

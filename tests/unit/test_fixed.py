@@ -186,18 +186,30 @@ def test_scale_on_the_host(flags: list[str], tmp_path: Path) -> None:
 _TARGET = """
 #include "thumbnet_arith.h"
 #define MODEL_NAME "scale"
-#define MODEL_ARENA_BYTES {bytes_in}
+#define MODEL_ARENA_BYTES 16
 #define MODEL_INPUT_BYTES {bytes_in}
-#define MODEL_INPUT_OFFSET 0
+#define MODEL_INPUT_ROWS {count}
+#define MODEL_ROW_BYTES 8
 #define MODEL_OUTPUT_BYTES {bytes_out}
 static int32_t results[{count}];
-static void model_run(void *arena, const int8_t *input, int8_t *output)
+static int32_t rows;
+static void model_begin(void *arena)
 {{
-    const int32_t *pairs = arena;
-    (void)input;
-    for (int32_t i = 0; i < {count}; ++i) {{
-        results[i] = thumbnet_scale(pairs[2 * i], pairs[2 * i + 1]);
+    (void)arena;
+    rows = 0;
+}}
+static void model_push_row(void *arena, const int8_t *row)
+{{
+    int32_t pair[2];
+    (void)arena;
+    for (int32_t i = 0; i < 8; ++i) {{
+        ((int8_t *)pair)[i] = row[i];
     }}
+    results[rows++] = thumbnet_scale(pair[0], pair[1]);
+}}
+static void model_finish(void *arena, int8_t *output)
+{{
+    (void)arena;
     for (int32_t i = 0; i < {bytes_out}; ++i) {{
         output[i] = ((const int8_t *)results)[i];
     }}
