@@ -121,10 +121,19 @@ class CModel:
         return self.arrays + ((self.pixel_tables,) if self.pixel_tables else ())
 
 
+_TAKEN = re.compile(r"std.*|thumbnet.*|board.*|port.*|count|faults|mem|runner|semihosting|startup")
+"""Names of files beside which a model's own files are built."""
+
+
 def c_identifier(text: str) -> str:
-    """``text`` as a C identifier in lower case: other characters become underscores."""
+    """``text`` as a C identifier in lower case: other characters become underscores.
+
+    Begins with ``net_`` where it would begin with a digit or be the name of another file.
+    """
     name = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_").lower()
-    return name if name and not name[0].isdigit() else f"net_{name}".rstrip("_")
+    if not name or name[0].isdigit() or _TAKEN.fullmatch(name):
+        return f"net_{name}".rstrip("_")
+    return name
 
 
 def make_cmodel(plan: Plan, name: str) -> CModel:

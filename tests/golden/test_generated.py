@@ -12,9 +12,11 @@ from helpers import has
 from tiny_graphs import TINY
 
 from codegen.boards import load_board, load_core
+from codegen.cmodel import c_identifier
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.fit import check_fit
 from codegen.plan import make_plan
+from codegen.resources import resource
 
 
 def generate(name: str, folder: Path) -> dict[str, str]:
@@ -43,6 +45,14 @@ def test_the_same_bytes_twice_and_no_trace_of_when_or_where(name: str, tmp_path:
     for text in first.values():
         assert str(tmp_path) not in text
         assert not re.search(r"\b20\d\d-\d\d-\d\d\b|\d\d:\d\d:\d\d", text)
+
+
+def test_no_model_takes_the_name_of_a_file_it_is_built_with() -> None:
+    files = {path.stem for path in resource("firmware").rglob("*.[ch]")}
+    for stem in files | {"stdint", "thumbnet_arith"}:
+        assert c_identifier(stem) == f"net_{stem}"
+    assert c_identifier("MobileNet v2 (0.35)") == "mobilenet_v2_0_35"
+    assert c_identifier("96x96") == "net_96x96"
 
 
 @has("gcc")
