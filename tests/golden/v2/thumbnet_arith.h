@@ -8,11 +8,6 @@
 
 #define THUMBNET_FORMAT 1
 
-/* A loop stays a loop: a program without a library has no memcpy and memset. */
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("no-tree-loop-distribute-patterns")
-#endif
-
 /* Kernels stay functions of their own: their frames share the stack, and a profile sees them. */
 #if defined(__GNUC__)
 #define THUMBNET_KERNEL static __attribute__((noinline))
@@ -76,7 +71,8 @@ static inline int8_t thumbnet_clamp(int32_t value, int32_t lo, int32_t hi)
     return (int8_t)value;
 }
 
-/* The empty assembly keeps other compilers from calling memcpy. */
+/* Not memcpy, which a program without a library does not have; the empty assembly keeps compilers
+ * from making it one. */
 static inline void thumbnet_copy(int8_t *to, const int8_t *from, int32_t bytes)
 {
     for (int32_t i = 0; i < bytes; ++i) {
