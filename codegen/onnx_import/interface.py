@@ -10,8 +10,6 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from codegen.errors import ThumbnetError
 from codegen.ir import Shape
 
-LAYOUTS = ("NCHW", "NHWC")
-
 
 @dataclass(frozen=True)
 class Input:

@@ -8,8 +8,10 @@ segment, which depends on its two ends alone, so that dynamic programming finds 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from codegen.ir import Graph
+from codegen.kernels.base import DISJOINT
 from codegen.plan.rows import Stream
 
 OBJECTIVES = ("balanced", "ram", "cycles")
@@ -23,6 +25,20 @@ _LONGEST = 12
 
 Distance = Callable[[int, int], int]
 """Safe distance of a layer on whole tensors: index of the node, which of its inputs."""
+
+
+@dataclass(frozen=True)
+class _Partition:
+    """Segments of the first nodes: their peak in bytes, layers that stream, ends of segments."""
+
+    peak: int
+    streamed: int
+    ends: tuple[int, ...]
+
+    def then(self, start: int, end: int, size: int) -> _Partition:
+        """With one more segment, which needs ``size`` bytes."""
+        more = end - start if end - start > 1 else 0
+        return _Partition(max(self.peak, size), self.streamed + more, (*self.ends, end))
 
 
 class Segments:
@@ -46,40 +62,29 @@ class Segments:
         """Ends of the segments: the first may be 0 (an empty one), the last is the node count."""
         if objective == "cycles":
             return tuple(range(self._count + 1))
-        least = self._best(limit=None)
-        limit = self._peak(least)
-        return self._best(int(limit * _BALANCE) if objective == "balanced" else limit)
+        limit = self._best(None).peak
+        return self._best(int(limit * _BALANCE) if objective == "balanced" else limit).ends
 
-    def _peak(self, ends: tuple[int, ...]) -> int:
-        parts = enumerate(zip((0, *ends[:-1]), ends, strict=True))
-        return max(self.bytes(number, start, end) for number, (start, end) in parts)
-
-    def _best(self, limit: int | None) -> tuple[int, ...]:
+    def _best(self, limit: int | None) -> _Partition:
         """The least peak; with a limit on it, the fewest streamed layers."""
-        first = [((self.bytes(0, 0, end), end), (end,)) for end in range(self._count)]
-        best = [self._scored(cost, streamed, ends, limit) for (cost, streamed), ends in first]
-        best.append((self._infinite, ()))
-        for end in range(1, self._count + 1):
+
+        def order(found: _Partition) -> tuple[int, int]:
+            if limit is None:
+                return found.peak, found.streamed
+            return found.streamed, found.peak
+
+        best: list[_Partition | None] = []
+        for end in range(self._count + 1):
+            found = [] if end == self._count else [_Partition(self.bytes(0, 0, end), end, (end,))]
             for start in range(max(0, end - _LONGEST), end):
-                (peak, streamed), ends = best[start]
-                cost = max(peak, self.bytes(1, start, end))
-                more = streamed + (end - start if end - start > 1 else 0)
-                found = self._scored(cost, more, (*ends, end), limit)
-                best[end] = min(best[end], found, key=lambda item: self._order(item[0], limit))
-        return best[self._count][1]
-
-    _infinite = (1 << 62, 1 << 62)
-
-    def _scored(
-        self, cost: int, streamed: int, ends: tuple[int, ...], limit: int | None
-    ) -> tuple[tuple[int, int], tuple[int, ...]]:
-        if limit is not None and cost > limit:
-            return self._infinite, ends
-        return (cost, streamed), ends
-
-    @staticmethod
-    def _order(score: tuple[int, int], limit: int | None) -> tuple[int, int]:
-        return score if limit is None else (score[1], score[0])
+                before = best[start]
+                if before:
+                    found.append(before.then(start, end, self.bytes(1, start, end)))
+            allowed = [f for f in found if limit is None or f.peak <= limit]
+            best.append(min(allowed, key=order, default=None))
+        whole = best[self._count]
+        assert whole is not None  # the limit is never below the least peak
+        return whole
 
     def bytes(self, number: int, start: int, end: int) -> int:
         """Arena bytes in use during a segment, each tensor packed as well as can be.
@@ -112,7 +117,7 @@ class Segments:
         node = self._graph.nodes[self._made_by[output]]
         if end - start == 1:
             return self._safe_distance(start, node.inputs.index(source))
-        return self.stream(start).distances[output].get(source, 1 << 60)
+        return self.stream(start).distances[output].get(source, DISJOINT)
 
     def _shared(self, start: int, end: int, output: str, before: list[str]) -> int:
         """Bytes that ``output`` can share with a tensor that this segment reads last."""

@@ -5,6 +5,7 @@ A new estimator is one class here and one line in ``ESTIMATORS``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -87,7 +88,7 @@ class Percentile:
         return max(lo, float(edges[first])), min(hi, float(edges[last + 1]))
 
 
-ESTIMATORS: dict[str, type[MinMax] | type[Percentile]] = {
+ESTIMATORS: dict[str, Callable[[], RangeEstimator]] = {
     "minmax": MinMax,
     "percentile": Percentile,
 }
