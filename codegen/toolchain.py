@@ -159,11 +159,20 @@ def _die_with_parent(cmd: Sequence[str]) -> tuple[list[str], Callable[[], None] 
     """The command changed so that the kernel kills it when we die, where the kernel can."""
     if not sys.platform.startswith("linux"):
         return list(cmd), None
+    # The request counts from when it is made: a parent that died before is found by its number.
+    parent = os.getpid()
     setpriv = _setpriv()
     if setpriv:
-        return [setpriv, "--pdeathsig", "KILL", "--", *cmd], None
+        still_there = ["/bin/sh", "-c", 'test "$PPID" = "$0" && exec "$@"', str(parent)]
+        return [setpriv, "--pdeathsig", "KILL", "--", *still_there, *cmd], None
     libc = ctypes.CDLL(None)
-    return list(cmd), lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def in_child() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return list(cmd), in_child
 
 
 def run(

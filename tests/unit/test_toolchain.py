@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -121,24 +122,44 @@ def test_a_job_that_was_ended_starts_nothing() -> None:
         run(["/bin/sh", "-c", "true"], 10, children=children)
 
 
-@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_child_outlives_the_command(tmp_path: Path, sig: signal.Signals) -> None:
-    marker = str(tmp_path / "marker")
+def start_command(marker: str, path: str) -> subprocess.Popen[bytes]:
+    """A process that runs a child of long life, once the child is there."""
     code = (
         "from codegen.toolchain import run\n"
         f"run([{sys.executable!r}, '-c', 'import time; time.sleep(1000)  # {marker}'], 900)\n"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
         stderr=subprocess.DEVNULL,
     )
     end = time.monotonic() + 20
     while len(processes_with(marker)) < 2:
         assert time.monotonic() < end and parent.poll() is None, "the child did not start"
         time.sleep(0.02)
+    return parent
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_child_outlives_the_command(tmp_path: Path, sig: signal.Signals) -> None:
+    marker = str(tmp_path / "marker")
+    parent = start_command(marker, os.environ["PATH"])
     parent.send_signal(sig)
     assert parent.wait(timeout=10) != 0
+    assert wait_until_gone(marker) == []
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv of util-linux")
+def test_no_child_outlives_a_command_that_dies_while_it_starts_it(tmp_path: Path) -> None:
+    marker = str(tmp_path / "marker")
+    # Asks the kernel to be ended with its parent only when the parent has died already.
+    late = tmp_path / "bin" / "setpriv"
+    late.parent.mkdir()
+    late.write_text(f'#!/bin/sh\n[ "$4" = true ] || sleep 1\nexec {shutil.which("setpriv")} "$@"\n')
+    late.chmod(0o755)
+    parent = start_command(marker, f"{late.parent}:{os.environ['PATH']}")
+    parent.kill()
+    parent.wait(timeout=10)
     assert wait_until_gone(marker) == []
 
 
