@@ -13,12 +13,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from codegen.ir import Graph, Shape
-from codegen.kernels.base import CArray, Kernel, KernelCall, Parameters, RowPlan
-from codegen.plan import STATE, Buffer, Plan, Step
+from codegen.kernels.base import (
+    INPUTS,
+    OUTPUT,
+    OUTPUT_ROW,
+    ROW,
+    SCRATCH,
+    CArray,
+    Kernel,
+    KernelCall,
+    Parameters,
+    RowPlan,
+)
+from codegen.kernels.layout import Planar
+from codegen.plan import STATE, Plan, Step
 from codegen.preprocess import pixel_table
 
-_CTYPES = {np.dtype(np.int8): "int8_t", np.dtype(np.int32): "int32_t"}
-_CTYPES[np.dtype(np.uint32)] = "uint32_t"
+_CTYPES = {
+    np.dtype(np.int8): "int8_t",
+    np.dtype(np.int16): "int16_t",
+    np.dtype(np.int32): "int32_t",
+    np.dtype(np.uint32): "uint32_t",
+}
 _NUMBERS_A_LINE = 24
 
 
@@ -35,46 +51,58 @@ class ConstArray:
 
 @dataclass(frozen=True)
 class Function:
-    """A kernel function: its template and the numbers written into it."""
+    """A kernel function: its template and the numbers written into it.
+
+    With ``assembly`` there is a second template, in assembly.
+    """
 
     name: str
     template: str
     parameters: Parameters
+    assembly: bool
 
 
 @dataclass(frozen=True)
 class Call:
-    """One layer: the call of its kernel, and what the checking build reports after it.
+    """The call of a kernel function, for the layer ``layer`` of the graph.
 
-    ``arguments`` holds the word ``row`` where the number of the row goes; with ``at_once`` all
-    rows are made by the one call for row 0.
+    ``arguments`` may use ``row``, the number of the row to be made.
+    """
+
+    layer: int
+    function: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StageCalls:
+    """What makes a row of a stage, or with ``at_once`` all rows.
+
+    ``reports`` are the statements by which the checking build tells the rows that were made.
     """
 
     index: int
     comment: str
-    function: str
-    arguments: tuple[str, ...]
-    output: str
+    calls: tuple[Call, ...]
+    reports: tuple[str, ...]
     rows: int
-    slots: int
-    row_bytes: int
     at_once: bool
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A segment after the first: entries of the table of runs, or one layer on whole tensors."""
+    """A segment after the first: entries of the table of runs, or one stage on whole tensors."""
 
     first_run: int
     end_run: int
-    call: Call | None
+    stage: StageCalls | None
 
 
 @dataclass(frozen=True)
 class RunTable:
-    """The table that streaming follows: pairs of layer and row.
+    """The table that streaming follows: pairs of stage and row.
 
-    ``marker`` in place of a layer says that the next row of the image must come first.
+    ``marker`` in place of a stage says that the next row of the image must come first.
     """
 
     ctype: str
@@ -107,9 +135,10 @@ class CModel:
     input_slots: int
     functions: tuple[Function, ...]
     arrays: tuple[ConstArray, ...]
-    streamed: tuple[Call, ...]
+    streamed: tuple[StageCalls, ...]
     stretches: tuple[Stretch, ...]
     runs: RunTable | None
+    longest_row: int
     streams_image: bool
     pixel_tables: ConstArray | None
     channels: str
@@ -144,15 +173,20 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
         name: C identifier that all public names begin with.
     """
     graph = plan.graph
-    functions = _Functions()
+    functions = _Functions(name)
     arrays: list[ConstArray] = []
-    calls = []
+    stages = []
     for step in plan.steps:
-        call = step.kernel.call(graph, step.node, _row_plan(plan, step))
-        constants = tuple(_constants(name, step, call))
-        arrays.extend(constants)
-        calls.append(_call(plan, step, functions.name_of(step.kernel, call), constants, call))
-    runs, stretches = _run_table(plan, calls)
+        calls = []
+        made = step.stage.kernel.calls(graph, step.stage.nodes[0], _row_plan(plan, step))
+        for call in made:
+            layer = step.stage.layers[call.layer]
+            constants = tuple(_constants(f"{name}_{layer}", call))
+            arrays.extend(constants)
+            arguments = (*_operands(plan, step, call), *(array.name for array in constants))
+            calls.append(Call(layer, functions.name_of(step.stage.kernel, call), arguments))
+        stages.append(_stage_calls(plan, step, tuple(calls), made))
+    runs, stretches = _run_table(plan, stages)
     image = plan.buffers[graph.input]
     return CModel(
         name=name,
@@ -165,9 +199,10 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
         input_slots=0 if image.whole else image.slots,
         functions=functions.all,
         arrays=tuple(arrays),
-        streamed=tuple(calls[step.index] for step in plan.steps if plan.streamed(step)),
+        streamed=tuple(stages[step.index] for step in plan.steps if plan.streamed(step)),
         stretches=stretches,
         runs=runs,
+        longest_row=_longest_row(plan),
         streams_image=plan.segments[0].end > 0,
         pixel_tables=_pixel_tables(graph, name),
         channels=graph.preprocess.channels,
@@ -175,16 +210,30 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
     )
 
 
+def _longest_row(plan: Plan) -> int:
+    """Elements of the longest row that is made of pairs or planes; 0 if none is."""
+    stages = [step.stage for step in plan.steps if step.stage.kernel.family == "dsp"]
+    made = [node.output for stage in stages for node in stage.nodes]
+    return max((plan.graph.tensors[name].row_size for name in made), default=0)
+
+
 def _row_plan(plan: Plan, step: Step) -> RowPlan:
     def slots(tensor: str) -> int:
         buffer = plan.buffers.get(tensor)
         return buffer.slots if buffer and not buffer.whole else 0
 
-    inputs = tuple(slots(name) for name in step.node.inputs)
-    return RowPlan(inputs, slots(step.node.output), not plan.streamed(step))
+    stage = step.stage
+    return RowPlan(
+        tuple(slots(name) for name in stage.inputs),
+        slots(stage.output),
+        not plan.streamed(step),
+        plan.network.storage[stage.output].planar,
+    )
 
 
-def _run_table(plan: Plan, calls: list[Call]) -> tuple[RunTable | None, tuple[Stretch, ...]]:
+def _run_table(
+    plan: Plan, stages: list[StageCalls]
+) -> tuple[RunTable | None, tuple[Stretch, ...]]:
     """The table of runs, the image's with a marker after each row, and the other segments."""
     image, *later = plan.segments
     marker = len(plan.steps)
@@ -193,8 +242,8 @@ def _run_table(plan: Plan, calls: list[Call]) -> tuple[RunTable | None, tuple[St
     for segment in later:
         first = len(table)
         table.extend(run for part in segment.runs for run in part)
-        call = None if segment.streamed else calls[segment.start]
-        stretches.append(Stretch(first, len(table), call))
+        stage = None if segment.streamed else stages[segment.start]
+        stretches.append(Stretch(first, len(table), stage))
     if not table:
         return None, tuple(stretches)
     texts = [f"{{{step}, {row}}}" for step, row in table]
@@ -205,20 +254,24 @@ def _run_table(plan: Plan, calls: list[Call]) -> tuple[RunTable | None, tuple[St
 class _Functions:
     """Hands out one function for each set of parameters."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model
         self._names: dict[str, str] = {}
         self.all: tuple[Function, ...] = ()
 
     def name_of(self, kernel: Kernel, call: KernelCall) -> str:
-        key = f"{kernel.family}/{kernel.name} {call.parameters}"
+        template = f"kernels/{kernel.family}/{call.template or kernel.name}"
+        key = f"{template} {call.parameters}"
         if key not in self._names:
-            self._names[key] = self._new_name(kernel, call.parameters)
-            template = f"kernels/{kernel.family}/{kernel.name}.c.jinja"
-            self.all += (Function(self._names[key], template, call.parameters),)
+            name = self._new_name(call.template or kernel.name, call)
+            self._names[key] = name
+            self.all += (Function(name, template, call.parameters, call.assembly),)
         return self._names[key]
 
-    def _new_name(self, kernel: Kernel, parameters: Parameters) -> str:
-        base = f"{kernel.name}_{_shape_text(parameters)}".rstrip("_")
+    def _new_name(self, kernel: str, call: KernelCall) -> str:
+        base = f"{kernel}_{call.label or _shape_text(call.parameters)}".rstrip("_")
+        if call.assembly:  # seen by the linker, which may meet other models
+            base = f"{self._model}_{base}"
         same = sum(1 for name in self._names.values() if re.fullmatch(rf"{base}(_v\d+)?", name))
         return f"{base}_v{same + 1}" if same else base
 
@@ -236,9 +289,9 @@ def _shape_text(parameters: Parameters) -> str:
     return "x".join(str(p[key]) for key in keys if key in p)
 
 
-def _constants(name: str, step: Step, call: KernelCall) -> Iterator[ConstArray]:
+def _constants(prefix: str, call: KernelCall) -> Iterator[ConstArray]:
     for array in call.arrays:
-        yield _const_array(f"{name}_{step.index}_{array.role}", array)
+        yield _const_array(f"{prefix}_{array.role}", array)
 
 
 def _const_array(name: str, array: CArray) -> ConstArray:
@@ -255,37 +308,77 @@ def _lines(texts: list[str], a_line: int) -> tuple[str, ...]:
     )
 
 
-def _call(
-    plan: Plan, step: Step, function: str, constants: tuple[ConstArray, ...], call: KernelCall
-) -> Call:
-    graph, node = plan.graph, step.node
+def _place(plan: Plan, tensor: str) -> str:
+    """C expression for the first byte of a tensor."""
+    if tensor == plan.graph.output:
+        return "output"
+    return f"memory + {plan.buffers[tensor].offset}"
 
-    def place(tensor: str) -> str:
-        if tensor == graph.output:
-            return "output"
-        return f"memory + {plan.buffers[tensor].offset}"
 
-    height, width, channels = graph.tensors[node.output].shape
-    buffer: Buffer | None = plan.buffers.get(node.output)
-    shapes = " + ".join(_shape(shape) for shape in graph.shapes(node))
-    return Call(
+def _row_place(plan: Plan, tensor: str) -> str:
+    """C expression for the first byte of the row ``row`` of a tensor."""
+    storage = plan.network.storage[tensor]
+    buffer = plan.buffers.get(tensor)
+    row = f"(row + {storage.top})" if storage.top else "row"
+    if buffer and not buffer.whole:
+        row += f" % {buffer.slots}"
+    return f"{_place(plan, tensor)} + {row} * {storage.row_bytes}"
+
+
+def _operands(plan: Plan, step: Step, call: KernelCall) -> Iterator[str]:
+    """The C expressions of what a kernel's function is given."""
+    stage = step.stage
+    for operand in call.operands:
+        if operand == INPUTS:
+            yield from (_place(plan, tensor) for tensor in stage.inputs)
+        elif operand == OUTPUT:
+            yield _place(plan, stage.output)
+        elif operand == OUTPUT_ROW:
+            planar = plan.network.storage[stage.output].planar
+            lead = f" + {planar.lead}" if planar and planar.lead else ""
+            yield _row_place(plan, stage.output) + lead
+        elif operand == SCRATCH:
+            yield f"PAIRS(memory + {plan.scratch[step.phase].offset})"
+        else:
+            assert operand == ROW
+            yield operand
+
+
+def _stage_calls(
+    plan: Plan, step: Step, calls: tuple[Call, ...], made: tuple[KernelCall, ...]
+) -> StageCalls:
+    graph, stage = plan.graph, step.stage
+    first, last = stage.nodes[0], stage.nodes[-1]
+    height, width, channels = graph.tensors[last.output].shape
+    shapes = " + ".join(_shape(shape) for shape in graph.shapes(first))
+    numbers = " and ".join(str(layer) for layer in stage.layers)
+    ops = " + ".join(node.op for node in stage.nodes)
+    return StageCalls(
         index=step.index,
-        comment=_comment(
-            f"{step.index}: {node.op} {node.name}: {shapes} -> {height}x{width}x{channels}"
-        ),
-        function=function,
-        arguments=(
-            *(place(tensor) for tensor in node.inputs),
-            place(node.output),
-            "row",
-            *(array.name for array in constants),
-        ),
-        output=place(node.output),
+        comment=_comment(f"{numbers}: {ops} {stage.name}: {shapes} -> {height}x{width}x{channels}"),
+        calls=calls,
+        reports=tuple(_reports(plan, step)),
         rows=height,
-        slots=buffer.slots if buffer else height,
-        row_bytes=width * channels,
-        at_once=call.at_once,
+        at_once=any(call.at_once for call in made),
     )
+
+
+def _reports(plan: Plan, step: Step) -> Iterator[str]:
+    """Statements that report the row ``row`` of each layer of a stage."""
+    stage = step.stage
+    for layer, node in zip(stage.layers, stage.nodes, strict=True):
+        _, width, channels = plan.graph.tensors[node.output].shape
+        if node is not stage.nodes[-1]:
+            place = f"memory + {plan.scratch[step.phase].offset}"
+            yield f"REPORT_PAIRS({layer}u, row, {place}, {width}, {channels})"
+            continue
+        storage, place = plan.network.storage[node.output], _row_place(plan, node.output)
+        if storage.planar:
+            p: Planar = storage.planar
+            sizes = f"{width}, {channels}, {p.plane}"
+            yield f"REPORT_PLANAR({layer}u, row, {place} + {p.lead}, {sizes})"
+        else:
+            yield f"REPORT({layer}u, row, {place}, {storage.row_bytes}u)"
 
 
 def _shape(shape: Shape) -> str:

@@ -17,7 +17,7 @@ from codegen.resources import resource
 
 @dataclass(frozen=True)
 class ConstantBytes:
-    """Bytes of constants: int8 weights, and the tables (biases, multipliers, look-ups)."""
+    """Bytes of constants: weights, and the tables (biases, multipliers, look-ups)."""
 
     weights: int
     tables: int
@@ -25,7 +25,7 @@ class ConstantBytes:
 
 def constant_bytes(model: CModel) -> ConstantBytes:
     """Sizes of the constant arrays as they will lie in flash."""
-    width = {"int8_t": 1, "int32_t": 4, "uint32_t": 4}
+    width = {"int8_t": 1, "int16_t": 2, "int32_t": 4, "uint32_t": 4}
     sums = {"WEIGHTS": 0, "TABLES": 0}
     for array in model.all_arrays:
         sums[array.section] += array.length * width[array.ctype]
@@ -57,5 +57,6 @@ def write_firmware(folder: Path, name: str, board: Board, core: Core, layout: La
         board=board,
         core=core,
         sources=[source.name for source in own],
+        assembly=[path.name for path in folder.glob("*.S")],
     )
     (folder / "Makefile").write_text(makefile, encoding="ascii", newline="\n")

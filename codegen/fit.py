@@ -30,7 +30,7 @@ def check_fit(plan: Plan, constants: ConstantBytes, board: Board, required: bool
         ThumbnetError: It must fit and does not: by how much, and which layers make the peak.
     """
     graph = plan.graph
-    forms = {(step.kernel.name, step.node.op) for step in plan.steps}
+    forms = {(step.stage.kernel, node.op) for step in plan.steps for node in step.stage.nodes}
     need = Need(
         code=constants.tables + CODE_ESTIMATE + FUNCTION_ESTIMATE * len(forms),
         weights=constants.weights,
@@ -48,7 +48,7 @@ def check_fit(plan: Plan, constants: ConstantBytes, board: Board, required: bool
 def _peak(plan: Plan) -> str:
     """The layers that make the peak, and those with the most weights."""
     by_ram = sorted(plan.steps, key=plan.live_bytes, reverse=True)[:3]
-    layers = ", ".join(f"{step.node.name!r} ({plan.live_bytes(step):,})" for step in by_ram)
+    layers = ", ".join(f"{step.stage.name!r} ({plan.live_bytes(step):,})" for step in by_ram)
     return (
         f"The layers that need most RAM (bytes): {layers}. A smaller resolution lessens RAM, "
         "a smaller width both RAM and flash."

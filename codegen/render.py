@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from codegen import __version__
-from codegen.cmodel import CModel
+from codegen.cmodel import CModel, Function
 from codegen.graph_file import FORMAT
 from codegen.resources import resource
 
@@ -38,20 +39,26 @@ def render_model(model: CModel) -> dict[str, str]:
         )
         return env.get_template(template).render(banner=banner, format=FORMAT, m=model, **values)
 
-    kernels = [
-        env.get_template(function.template).render(
-            name=function.name, p=SimpleNamespace(**function.parameters)
-        )
-        for function in model.functions
-    ]
-    return {
+    def functions(suffix: str, chosen: Iterable[Function]) -> list[str]:
+        return [
+            env.get_template(function.template + suffix).render(
+                name=function.name, p=SimpleNamespace(**function.parameters)
+            )
+            for function in chosen
+        ]
+
+    files = {
         f"{model.name}.h": text("model.h.jinja"),
-        f"{model.name}.c": text("model.c.jinja", kernels=kernels),
+        f"{model.name}.c": text("model.c.jinja", kernels=functions(".c.jinja", model.functions)),
         f"{model.name}_weights.h": text("weights.h.jinja"),
         f"{model.name}_weights.c": text("weights.c.jinja"),
         "thumbnet_arith.h": text("thumbnet_arith.h.jinja"),
         "thumbnet_model.h": text("thumbnet_model.h.jinja"),
     }
+    assembly = functions(".S.jinja", (f for f in model.functions if f.assembly))
+    if assembly:
+        files[f"{model.name}_kernels.S"] = text("kernels.S.jinja", kernels=assembly)
+    return files
 
 
 def render_template(template: str, **values: object) -> str:

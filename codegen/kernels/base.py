@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import Graph, Node, Shape
+from codegen.kernels.layout import Planar
 
 Tiles = tuple[tuple[int, int, int], ...]
-Parameters = dict[str, int | Tiles]
+Parameters = dict[str, Any]
 
 DISJOINT = 1 << 60
 """Safe distance of a kernel whose output must not touch its input."""
@@ -23,7 +24,7 @@ class CArray:
 
     Attributes:
         role: What it holds: ``weight``, ``bias``, ``multiplier``, ``table``.
-        values: int8, int32 or uint32, any shape; written in memory order.
+        values: int8, int16, int32 or uint32, any shape; written in memory order.
     """
 
     role: str
@@ -31,39 +32,59 @@ class CArray:
 
     @property
     def is_weight(self) -> bool:
-        """True for the int8 weights, which boards may keep in another memory than the tables."""
+        """True for the weights, which boards may keep in another memory than the tables."""
         return self.role == "weight"
+
+
+INPUTS, OUTPUT, SCRATCH = "inputs", "output", "scratch"
+ROW = "row"
+OUTPUT_ROW = "output row"
+"""Operands of a call: all input tensors, the output tensor, the stage's scratch memory, the number
+of the row, and the row of the output that is to be made."""
 
 
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """A kernel made for one layer.
+    """The call of a function made for one layer.
 
     Attributes:
         parameters: Numbers that the template writes into the function; layers with equal ones
             share a function.
-        arrays: Constants that are given to the function, in the order of its parameters.
+        arrays: Constants that are given to the function, after its operands.
         at_once: True if one call makes all rows, False if it is called for each row.
+        template: Name of the function's template; empty for the kernel's name.
+        label: Part of the function's name that tells its shape; empty for what the parameters say.
+        layer: Which of the stage's layers the work belongs to.
+        operands: What the function is given.
+        assembly: True if there is a template in assembly, too, for cores that have the
+            instructions; the one in C is then its portable twin.
     """
 
     parameters: Parameters
     arrays: tuple[CArray, ...] = ()
     at_once: bool = False
+    template: str = ""
+    label: str = ""
+    layer: int = 0
+    operands: tuple[str, ...] = (INPUTS, OUTPUT, ROW)
+    assembly: bool = False
 
 
 @dataclass(frozen=True)
 class RowPlan:
-    """How the rows of a layer's tensors are kept and made.
+    """How the rows of a stage's tensors are kept and made.
 
     Attributes:
         slots_in: For each input the rows kept, or 0 if all are.
         slots_out: Rows kept of the output, or 0 if all are.
-        whole: True if nothing streams: the layer may be computed at once.
+        whole: True if nothing streams: the stage may be computed at once.
+        planar_out: The layout of the output if it is planar.
     """
 
     slots_in: tuple[int, ...]
     slots_out: int
     whole: bool
+    planar_out: Planar | None = None
 
 
 class Kernel:
@@ -72,27 +93,41 @@ class Kernel:
     Attributes:
         family: Folder of its template below templates/kernels/.
         name: Its template, and the first part of its functions' names.
-        op: The operator it computes.
+        op: The operator it computes, or begins with.
+        gathers: True if it reads all that a row of the output needs before it writes that row.
     """
 
     family: str
     name: str
     op: str
+    gathers: bool = False
+
+    def layers(self, graph: Graph, node: Node) -> tuple[Node, ...]:
+        """The layers that it computes together, beginning with ``node``."""
+        return (node,)
 
     def refuses(self, graph: Graph, node: Node) -> str | None:
         """Why this form cannot compute ``node``, or None if it can."""
         return None
 
+    def planar_input(self, graph: Graph, node: Node) -> Planar | None:
+        """The layout in which it reads its input if that is not NHWC."""
+        return None
+
+    def scratch_bytes(self, graph: Graph, node: Node) -> int:
+        """Bytes of memory that it needs while it makes a row."""
+        return 0
+
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         """How many bytes the output must start below input ``which`` so that both may overlap.
 
         The kernel then never writes a byte of the input that is still to be read.
-        ``DISJOINT`` if there is no such distance.
+        ``DISJOINT`` if there is no such distance. Not asked if ``gathers``.
         """
         return DISJOINT
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
-        """Constants and parameters for ``node``."""
+    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
+        """The functions to call for a row (or for all) of the layers that begin with ``node``."""
         raise NotImplementedError
 
 

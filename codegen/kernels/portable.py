@@ -110,6 +110,12 @@ def _tables(bias: NDArray[Any], requant: Requant) -> tuple[CArray, CArray]:
 class _Portable(Kernel):
     family = "portable"
 
+    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
+        return (self._call(graph, node, rows),)
+
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+        raise NotImplementedError
+
     def _window_distance(self, graph: Graph, node: Any) -> int:
         shape, out = _shapes(graph, node)
         first = window_first_read(shape, out, node.stride, node.pads.top, node.pads.left)
@@ -138,7 +144,7 @@ class Pointwise(_Portable):
         first = np.arange(pixels, dtype=np.int64) * inputs
         return raster_distance(first, outputs, PIXEL_TILE)
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Conv) and node.requant is not None
         pixels, inputs, outputs = self._pixels(graph, node)
         if not rows.whole:
@@ -171,7 +177,7 @@ class DirectConv(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Conv) and node.requant is not None
         weight = node.weight.reshape(len(node.weight), -1)
         parameters = {
@@ -194,7 +200,7 @@ class DepthwiseConv(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Depthwise) and node.requant is not None
         shape, out = _shapes(graph, node)
         parameters = {
@@ -218,7 +224,7 @@ class AddKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return 0
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Add) and node.requant is not None
         r = node.requant
         height, width, channels = graph.tensors[node.output].shape
@@ -251,7 +257,7 @@ class AvgPoolKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, AvgPool) and node.requant is not None
         shape, out = _shapes(graph, node)
         by_count = np.zeros(node.kernel[0] * node.kernel[1] + 1, np.int32)
@@ -278,7 +284,7 @@ class MaxPoolKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return self._window_distance(graph, node)
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, MaxPool)
         return KernelCall({**_sizes(*_shapes(graph, node), rows), **_window(node)})
 
@@ -289,7 +295,7 @@ class PadKernel(_Portable):
     name = "pad"
     op = Pad.op
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Pad)
         return KernelCall(
             {
@@ -310,7 +316,7 @@ class SoftmaxKernel(_Portable):
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
         return 0
 
-    def call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Softmax) and node.table is not None
         height, width, channels = graph.tensors[node.output].shape
         pixels = width * (height if rows.whole else 1)

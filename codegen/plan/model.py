@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from codegen.ir import Graph, Node
-from codegen.kernels.base import Kernel
-from codegen.plan.rows import Runs
+from codegen.ir import Graph
+from codegen.kernels import Stage
+from codegen.plan.rows import Network, Runs
 
 
 @dataclass(frozen=True)
 class Buffer:
     """A tensor's place in the arena: a ring of rows.
 
-    Row ``r`` lies in slot ``r % slots``. A tensor that is kept whole has as many slots as rows.
+    Row ``r`` lies in slot ``(r + top) % slots``. A tensor that is kept whole has as many slots as
+    rows, those of padding included.
 
     Attributes:
         tensor: Name of the tensor.
         offset: First byte, counted from the arena's start.
         row_bytes: Bytes of one row.
-        rows: Rows of the tensor.
+        rows: Rows of the tensor, those of padding included.
         slots: Rows kept at a time.
         first: Number of the segment that writes it.
         last: Number of the last segment that reads it.
@@ -47,33 +48,29 @@ class Buffer:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A layer of the plan.
+    """A stage of the plan.
 
     Attributes:
-        index: Position in the graph; the layer number in traces and reports.
-        node: What is computed.
-        kernel: How.
-        refused: Forms that were tried before, with the reason each was refused.
+        index: Its number.
+        stage: Its layers and their kernel.
         phase: Number of its segment.
     """
 
     index: int
-    node: Node
-    kernel: Kernel
-    refused: tuple[str, ...]
+    stage: Stage
     phase: int
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Layers whose rows stream together; between segments tensors are whole.
+    """Stages whose rows stream together; between segments tensors are whole.
 
     Attributes:
         start: Index of the first step.
         end: Index after the last step.
-        runs: Rows in the order in which they are made, as index of the step and row; in the
+        runs: Rows in the order in which they are made, as number of the step and row; in the
             first segment one part for each row of the image, later on one part. Empty for one
-            layer on whole tensors.
+            stage on whole tensors.
     """
 
     start: int
@@ -93,20 +90,28 @@ class Plan:
     Attributes:
         graph: The int8 graph.
         family: Name of the kernel family.
-        steps: One a node, in the order of the graph.
+        network: The stages and how their tensors are stored.
+        steps: One a stage, in the order in which they run.
         segments: In order; the first is fed by the image and may be empty.
         buffers: By tensor name; the graph's output has none (the caller gives its memory).
+        scratch: By segment the memory that its kernels use in turn, where they use any.
         arena_bytes: Size of the arena.
         lower_bound: No arrangement of these buffers can be smaller than this.
     """
 
     graph: Graph
     family: str
+    network: Network
     steps: tuple[Step, ...]
     segments: tuple[Segment, ...]
     buffers: Mapping[str, Buffer]
+    scratch: Mapping[int, Buffer]
     arena_bytes: int
     lower_bound: int
+
+    def step_of(self, layer: int) -> Step:
+        """The step that computes a layer of the graph."""
+        return next(step for step in self.steps if layer in step.stage.layers)
 
     def streamed(self, step: Step) -> bool:
         """True if the rows of ``step`` are made among those of other layers."""
@@ -114,5 +119,6 @@ class Plan:
 
     def live_bytes(self, step: Step) -> int:
         """Arena bytes in use while ``step`` runs: the extent of its live buffers."""
-        live = [b for b in self.buffers.values() if b.first <= step.phase <= b.last]
+        every = (*self.buffers.values(), *self.scratch.values())
+        live = [b for b in every if b.first <= step.phase <= b.last]
         return max((b.offset + b.size for b in live), default=0)

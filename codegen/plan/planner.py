@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph
-from codegen.kernels import choose, family_of
+from codegen.kernels import family_of, stages
 from codegen.kernels.base import DISJOINT
 from codegen.plan.arena import Life, align, place
 from codegen.plan.model import Buffer, Plan, Segment, Step
-from codegen.plan.rows import check_rows
+from codegen.plan.rows import Network, check_rows, make_network
 from codegen.plan.segments import OBJECTIVES, Segments
 
 STATE = ""
 """Name of the buffer that holds how far the stream has come."""
 STATE_BYTES = 8
+SCRATCH = "/scratch"
+"""First part of the names of the memory that kernels use while they make a row."""
 
 
 def make_plan(graph: Graph, core: str, objective: str = "balanced") -> Plan:
@@ -32,35 +34,37 @@ def make_plan(graph: Graph, core: str, objective: str = "balanced") -> Plan:
     if objective not in OBJECTIVES:
         raise ThumbnetError(f"Unknown objective {objective!r}; there are {', '.join(OBJECTIVES)}.")
     family = family_of(core)
-    chosen = [choose(family, graph, node) for node in graph.nodes]
-
-    def safe_distance(index: int, which: int) -> int:
-        return chosen[index][0].safe_distance(graph, graph.nodes[index], which)
-
-    segments = Segments(graph, safe_distance)
+    network = make_network(graph, stages(family, graph))
+    segments = Segments(graph, network)
     ends = segments.partition(objective)
     phase_of = [next(p for p, end in enumerate(ends) if index < end) for index in range(ends[-1])]
     steps = tuple(
-        Step(index, graph.nodes[index], kernel, refused, phase_of[index])
-        for index, (kernel, refused) in enumerate(chosen)
+        Step(index, stage, phase_of[index]) for index, stage in enumerate(network.stages)
     )
-    lives, rows = _lives(graph, steps, ends, segments)
+    lives, slots = _lives(network, steps, ends, segments)
     offsets, arena_bytes, bound = _place_with_rings(lives)
-    buffers = {STATE: Buffer(STATE, offsets[STATE], STATE_BYTES, 1, 1, 0, len(ends))}
+    buffers, scratch = {}, {}
     for life in lives:
-        if life.name != STATE:
-            count, width, channels = graph.tensors[life.name].shape
-            buffers[life.name] = Buffer(
-                life.name, offsets[life.name], width * channels, count, rows[life.name],
-                life.first, life.last,
-            )  # fmt: skip
+        offset, kept = offsets[life.name], slots.get(life.name)
+        if kept is None:
+            buffer = Buffer(life.name, offset, life.size, 1, 1, life.first, life.last)
+            if life.name == STATE:
+                buffers[STATE] = buffer
+            else:
+                scratch[life.first] = buffer
+            continue
+        storage = network.storage[life.name]
+        buffers[life.name] = Buffer(
+            life.name, offset, storage.row_bytes, storage.kept, kept, life.first, life.last
+        )
     return Plan(
-        graph, family, steps, _segments(graph, ends, segments, rows), buffers, arena_bytes, bound
-    )
+        graph, family, network, steps, _segments(network, ends, segments, slots),
+        buffers, scratch, arena_bytes, bound,
+    )  # fmt: skip
 
 
 def _segments(
-    graph: Graph, ends: Sequence[int], segments: Segments, rows: dict[str, int]
+    network: Network, ends: Sequence[int], segments: Segments, slots: dict[str, int]
 ) -> tuple[Segment, ...]:
     """The segments with their rows in order, each replayed to prove it."""
     made = []
@@ -68,41 +72,45 @@ def _segments(
         streamed = number == 0 or end - start > 1
         runs = segments.stream(start).until(end) if streamed else ()
         if streamed:
-            nodes = graph.nodes[start:end]
-            read = {name for node in nodes for name in (*node.inputs, node.output)}
-            slots = {n: rows.get(n, graph.tensors[n].shape[0]) for n in (*read, graph.input)}
-            check_rows(graph, nodes, runs, slots, number == 0)
+            parts = network.stages[start:end]
+            read = {name for stage in parts for name in (*stage.inputs, stage.output)}
+            read |= {network.input} if number == 0 else set()
+            kept = {n: slots.get(n, network.storage[n].kept) for n in read}
+            check_rows(network, range(start, end), runs, kept, number == 0)
         made.append(Segment(start, end, runs))
     return tuple(made)
 
 
 def _lives(
-    graph: Graph, steps: Sequence[Step], ends: Sequence[int], segments: Segments
+    network: Network, steps: Sequence[Step], ends: Sequence[int], segments: Segments
 ) -> tuple[list[Life], dict[str, int]]:
     """What is to be placed, in phases that are segments, and the rows kept of each tensor."""
-    phase_of = {step.node.output: step.phase for step in steps} | {graph.input: 0}
-    last = {name: step.phase for step in steps for name in step.node.inputs}
+    phase_of = {step.stage.output: step.phase for step in steps} | {network.input: 0}
+    last = {name: step.phase for step in steps for name in step.stage.inputs}
     lives = [Life(STATE, STATE_BYTES, 0, len(ends), {})]
-    rows = {}
-    for name in (graph.input, *(step.node.output for step in steps)):
-        count, width, channels = graph.tensors[name].shape
+    slots = {}
+    for name in (network.input, *(step.stage.output for step in steps)):
+        storage = network.storage[name]
         first = phase_of[name]
         start, end = (0, *ends)[first], ends[first]
         ring = last.get(name) == first and (first == 0 or end - start > 1)
-        rows[name] = segments.stream(start).slots[name] if ring else count
-        if name == graph.output:
+        slots[name] = segments.stream(start).slots[name] if ring else storage.kept
+        if name == network.output:
             continue
-        below = {} if ring or first == 0 else _distances(graph, segments, (start, end), name)
-        lives.append(Life(name, rows[name] * width * channels, first, last[name], below))
-    return lives, rows
+        below = {} if ring or first == 0 else _distances(network, segments, (start, end), name)
+        lives.append(Life(name, slots[name] * storage.row_bytes, first, last[name], below))
+    for phase, (start, end) in enumerate(zip((0, *ends[:-1]), ends, strict=True)):
+        if size := segments.scratch(start, end):
+            lives.append(Life(f"{SCRATCH} {phase}", size, phase, phase, {}))
+    return lives, slots
 
 
 def _distances(
-    graph: Graph, segments: Segments, ends: tuple[int, int], output: str
+    network: Network, segments: Segments, ends: tuple[int, int], output: str
 ) -> dict[str, int]:
     """Safe distances to the tensors from before a segment that it reads."""
-    nodes = graph.nodes[slice(*ends)]
-    sources = {name for node in nodes for name in node.inputs} - {node.output for node in nodes}
+    parts = network.stages[slice(*ends)]
+    sources = {name for stage in parts for name in stage.inputs} - {s.output for s in parts}
     distances = {name: segments.distance(*ends, output, name) for name in sorted(sources)}
     return {name: distance for name, distance in distances.items() if distance < DISJOINT}
 

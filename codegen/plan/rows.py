@@ -14,10 +14,80 @@ from dataclasses import dataclass
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Node
+from codegen.kernels import Stage
+from codegen.kernels.layout import Planar
 from codegen.ops import AvgPool, Conv, Depthwise, MaxPool, Pad
 
 Runs = tuple[tuple[int, int], ...]
-"""Rows in the order in which they are made: index of the node, row."""
+"""Rows in the order in which they are made: number of the stage, row."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The rows of a tensor in memory.
+
+    Attributes:
+        rows: Rows of the tensor.
+        row_bytes: Bytes of each.
+        planar: Its layout if the rows are planar; NHWC if None.
+    """
+
+    rows: int
+    row_bytes: int
+    planar: Planar | None = None
+
+    @property
+    def top(self) -> int:
+        """Rows of padding that are kept above them."""
+        return self.planar.pads.top if self.planar else 0
+
+    @property
+    def bottom(self) -> int:
+        """Rows of padding that are kept below them."""
+        return self.planar.pads.bottom if self.planar else 0
+
+    @property
+    def kept(self) -> int:
+        """Rows of the tensor kept whole, with those of padding."""
+        return self.top + self.rows + self.bottom
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tensor kept whole."""
+        return self.kept * self.row_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What is planned: the stages, and how their tensors are stored.
+
+    Attributes:
+        stages: In the order in which they run.
+        storage: By tensor name.
+        input: Name of the image.
+        output: Name of the result.
+    """
+
+    stages: tuple[Stage, ...]
+    storage: Mapping[str, Storage]
+    input: str
+    output: str
+
+
+def make_network(graph: Graph, stages: Sequence[Stage]) -> Network:
+    """The stages of a graph; a tensor that a kernel reads as planar rows is stored as such."""
+    planar = {
+        stage.inputs[0]: layout
+        for stage in stages
+        if (layout := stage.kernel.planar_input(graph, stage.nodes[0]))
+    }
+    storage = {}
+    for name in (graph.input, *(stage.output for stage in stages)):
+        tensor = graph.tensors[name]
+        layout = planar.get(name)
+        row_bytes = layout.row_bytes if layout else tensor.row_size
+        storage[name] = Storage(tensor.shape[0], row_bytes, layout)
+    return Network(tuple(stages), storage, graph.input, graph.output)
 
 
 @dataclass(frozen=True)
@@ -28,10 +98,15 @@ class RowWindow:
     stride: int = 1
     pad: int = 0
 
+    def rows(self, row: int) -> range:
+        """All input rows of the window, those of padding included."""
+        first = row * self.stride - self.pad
+        return range(first, first + self.size)
+
     def needs(self, row: int, rows: int) -> range:
         """The input rows inside an image of ``rows`` rows."""
-        first = row * self.stride - self.pad
-        return range(max(first, 0), min(first + self.size, rows))
+        window = self.rows(row)
+        return range(max(window.start, 0), min(window.stop, rows))
 
 
 def row_window(node: Node) -> RowWindow:
@@ -42,9 +117,9 @@ def row_window(node: Node) -> RowWindow:
 
 
 class Stream:
-    """All nodes from ``start`` on, streamed from tensors that are there as a whole.
+    """All stages from ``start`` on, streamed from tensors that are there as a whole.
 
-    With ``start`` 0 it is the image that arrives row by row. What holds for the nodes up to some
+    With ``start`` 0 it is the image that arrives row by row. What holds for the stages up to some
     end is the same as if the stream ended there, for a row never waits for those after it.
 
     Attributes:
@@ -55,60 +130,65 @@ class Stream:
             bytes that ``output``, whole too, must start below it so that they may overlap.
     """
 
-    def __init__(self, graph: Graph, start: int) -> None:
-        self._graph = graph
-        self._nodes = graph.nodes
+    def __init__(self, network: Network, start: int) -> None:
+        self._network = network
+        stages = network.stages
         self._readers = {
-            name: [i for i, node in enumerate(graph.nodes) if i >= start and name in node.inputs]
-            for name in graph.tensors
+            name: [i for i, stage in enumerate(stages) if i >= start and name in stage.inputs]
+            for name in network.storage
         }
-        self._rows = {name: tensor.shape[0] for name, tensor in graph.tensors.items()}
-        self._windows = [row_window(node) for node in graph.nodes]
-        self._made = self._rows | {node.output: 0 for node in graph.nodes[start:]}
-        self._row_bytes = {n: t.shape[1] * t.shape[2] for n, t in graph.tensors.items()}
-        self.slots = {node.output: 1 for node in graph.nodes[start:]}
-        self.distances: dict[str, dict[str, int]] = {
-            node.output: {} for node in graph.nodes[start:]
-        }
+        self._storage = network.storage
+        self._windows = [row_window(stage.nodes[0]) for stage in stages]
+        self._made = {name: storage.rows for name, storage in network.storage.items()}
+        self._made |= {stage.output: 0 for stage in stages[start:]}
+        self.slots = {stage.output: 1 for stage in stages[start:]}
+        self.distances: dict[str, dict[str, int]] = {stage.output: {} for stage in stages[start:]}
         self._whole = [
             name for name, readers in self._readers.items() if readers and name not in self.slots
         ]
         self._ready: list[int] = []
         if start == 0:
-            self._made[graph.input] = 0
-            self.slots[graph.input] = 1
+            self._made[network.input] = 0
+            self.slots[network.input] = 1
             self._whole = []
             self.runs: tuple[Runs, ...] = tuple(
-                self._arrive() for _ in range(self._rows[graph.input])
+                self._arrive() for _ in range(self._storage[network.input].rows)
             )
         else:
-            for index in range(start, len(graph.nodes)):
+            for index in range(start, len(stages)):
                 self._offer(index)
             self.runs = (self._drain(),)
+        for name in self.slots:
+            self._leave_room_for_padding(name)
 
     def until(self, end: int) -> tuple[Runs, ...]:
-        """The runs of the nodes before ``end``."""
+        """The runs of the stages before ``end``."""
         return tuple(tuple(run for run in runs if run[0] < end) for runs in self.runs)
 
     def _arrive(self) -> Runs:
-        self._make(self._graph.input)
+        self._make(self._network.input)
         return self._drain()
 
     def _drain(self) -> Runs:
         runs = []
         while self._ready:
             index = -heapq.heappop(self._ready)
-            node = self._nodes[index]
-            row = self._made[node.output]
+            output = self._network.stages[index].output
+            row = self._made[output]
             runs.append((index, row))
-            end = (row + 1) * self._row_bytes[node.output]
+            end = self._first_byte(output, row + 1)
             for name in self._whole:
-                distance = end - self._oldest(name) * self._row_bytes[name]
-                known = self.distances[node.output].get(name, distance)
-                self.distances[node.output][name] = max(known, distance)
-            self._make(node.output)
+                distance = end - self._first_byte(name, self._oldest(name))
+                known = self.distances[output].get(name, distance)
+                self.distances[output][name] = max(known, distance)
+            self._make(output)
             self._offer(index)
         return tuple(runs)
+
+    def _first_byte(self, tensor: str, row: int) -> int:
+        """Where a row begins in the whole tensor; the padding above belongs to the first."""
+        storage = self._storage[tensor]
+        return (storage.top + row if row > 0 else 0) * storage.row_bytes
 
     def _make(self, tensor: str) -> None:
         kept = self._made[tensor] + 1 - self._oldest(tensor)
@@ -117,75 +197,96 @@ class Stream:
         for reader in self._readers[tensor]:
             self._offer(reader)
 
+    def _leave_room_for_padding(self, tensor: str) -> None:
+        """Rows of padding take slots like others: there are as many as a window has rows."""
+        storage = self._storage[tensor]
+        if storage.top or storage.bottom:
+            largest = max(self._windows[reader].size for reader in self._readers[tensor])
+            self.slots[tensor] = min(max(self.slots[tensor], largest), storage.kept)
+
     def _offer(self, index: int) -> None:
-        """Notes a node whose next row can be made."""
+        """Notes a stage whose next row can be made."""
         if -index not in self._ready and self._can_run(index):
             heapq.heappush(self._ready, -index)
 
     def _can_run(self, index: int) -> bool:
-        node, window = self._nodes[index], self._windows[index]
-        row = self._made[node.output]
-        if row == self._rows[node.output]:
+        stage, window = self._network.stages[index], self._windows[index]
+        row = self._made[stage.output]
+        if row == self._storage[stage.output].rows:
             return False
         last = row * window.stride - window.pad + window.size
-        return all(self._made[name] >= min(last, self._rows[name]) for name in node.inputs)
+        return all(self._made[x] >= min(last, self._storage[x].rows) for x in stage.inputs)
 
     def _oldest(self, tensor: str) -> int:
         """The first row of ``tensor`` that is still to be read, or the next one to be made."""
         oldest = self._made[tensor]
         for index in self._readers[tensor]:
-            row = self._made[self._nodes[index].output]
-            if row < self._rows[self._nodes[index].output]:
+            output = self._network.stages[index].output
+            row = self._made[output]
+            if row < self._storage[output].rows:
                 window = self._windows[index]
                 oldest = min(oldest, max(row * window.stride - window.pad, 0))
         return oldest
 
 
 def check_rows(
-    graph: Graph,
-    nodes: Sequence[Node],
+    network: Network,
+    stages: range,
     runs: Sequence[Runs],
     slots: Mapping[str, int],
     image: bool,
 ) -> None:
-    """Replays the runs of some nodes on rings that know which row each slot holds.
+    """Replays the runs of some stages on rings that know which row each slot holds.
 
     Args:
-        graph: The graph.
-        nodes: The nodes that are streamed together.
+        network: The network.
+        stages: The stages that are streamed together.
         runs: Their rows in order.
-        slots: Rows kept of each tensor; all of those that are there at the start.
+        slots: Rows kept of each tensor that they read or make.
         image: True if the image arrives, a row before each part of ``runs``.
 
     Raises:
         ThumbnetError: A row is read before it is made or after it was overwritten, is made out of
             order, or is left out. It is a defect of the planner.
     """
-    made = {node.output: 0 for node in nodes} | ({graph.input: 0} if image else {})
-    rings: dict[str, dict[int, int]] = {
-        name: {} if name in made else {row: row for row in range(graph.tensors[name].shape[0])}
-        for name in slots
-    }
+    made = {network.stages[i].output: 0 for i in stages} | ({network.input: 0} if image else {})
+    rings: dict[str, dict[int, int]] = {name: {} for name in slots}
+
+    def put(tensor: str, row: int) -> None:
+        rings[tensor][(row + network.storage[tensor].top) % slots[tensor]] = row
 
     def write(tensor: str, row: int) -> None:
         if row != made[tensor]:
             raise ThumbnetError(f"internal error: row {row} of {tensor!r} is made out of order")
-        rings[tensor][row % slots[tensor]] = row
+        put(tensor, row)
         made[tensor] += 1
 
+    def read(tensor: str, window: RowWindow, row: int, reader: str) -> None:
+        storage = network.storage[tensor]
+        padded = bool(storage.top or storage.bottom)
+        needed = window.rows(row) if padded else window.needs(row, storage.rows)
+        for at in needed:
+            if padded and not 0 <= at < storage.rows:
+                put(tensor, at)
+        for at in needed:
+            if rings[tensor].get((at + storage.top) % slots[tensor]) != at:
+                raise ThumbnetError(
+                    f"internal error: row {at} of {tensor!r} is not there for row {row} "
+                    f"of {reader!r}"
+                )
+
+    for name in slots:
+        if name not in made:
+            for row in range(network.storage[name].rows):
+                put(name, row)
     for arrived, part in enumerate(runs):
         if image:
-            write(graph.input, arrived)
+            write(network.input, arrived)
         for index, row in part:
-            node = graph.nodes[index]
-            for name in node.inputs:
-                for needed in row_window(node).needs(row, graph.tensors[name].shape[0]):
-                    if rings[name].get(needed % slots[name]) != needed:
-                        raise ThumbnetError(
-                            f"internal error: row {needed} of {name!r} is not there for row {row} "
-                            f"of {node.output!r}"
-                        )
-            write(node.output, row)
+            stage = network.stages[index]
+            for name in stage.inputs:
+                read(name, row_window(stage.nodes[0]), row, stage.output)
+            write(stage.output, row)
     for tensor, rows in made.items():
-        if rows != graph.tensors[tensor].shape[0]:
+        if rows != network.storage[tensor].rows:
             raise ThumbnetError(f"internal error: {tensor!r} is not finished by streaming")

@@ -7,12 +7,12 @@ segment, which depends on its two ends alone, so that dynamic programming finds 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from codegen.ir import Graph
+from codegen.kernels import Stage
 from codegen.kernels.base import DISJOINT
-from codegen.plan.rows import Stream
+from codegen.plan.rows import Network, Stream, row_window
 
 OBJECTIVES = ("balanced", "ram", "cycles")
 """``ram``: the least peak. ``cycles``: whole layers only, for these join the pixels of all rows.
@@ -22,10 +22,6 @@ fewest layers."""
 _BALANCE = 1.02
 _LONGEST = 12
 """Layers of a segment after the first: more have never been of use, and take time to try."""
-
-Distance = Callable[[int, int], int]
-"""Safe distance of a layer on whole tensors: index of the node, which of its inputs."""
-
 
 @dataclass(frozen=True)
 class _Partition:
@@ -42,24 +38,28 @@ class _Partition:
 
 
 class Segments:
-    """The possible segments of a graph and what they cost."""
+    """The possible segments of a network and what they cost."""
 
-    def __init__(self, graph: Graph, safe_distance: Distance) -> None:
+    def __init__(self, graph: Graph, network: Network) -> None:
         self._graph = graph
-        self._safe_distance = safe_distance
-        self._count = len(graph.nodes)
+        self._network = network
+        self._stages = network.stages
+        self._count = len(network.stages)
         self._streams: dict[int, Stream] = {}
-        self._made_by = {node.output: i for i, node in enumerate(graph.nodes)}
-        self._last_read = {n: i for i, node in enumerate(graph.nodes) for n in node.inputs}
+        self._made_by = {stage.output: i for i, stage in enumerate(network.stages)}
+        self._last_read = {n: i for i, stage in enumerate(network.stages) for n in stage.inputs}
+        self._scratch = [
+            stage.kernel.scratch_bytes(graph, stage.nodes[0]) for stage in network.stages
+        ]
 
     def stream(self, start: int) -> Stream:
-        """The stream that begins with node ``start``."""
+        """The stream that begins with stage ``start``."""
         if start not in self._streams:
-            self._streams[start] = Stream(self._graph, start)
+            self._streams[start] = Stream(self._network, start)
         return self._streams[start]
 
     def partition(self, objective: str) -> tuple[int, ...]:
-        """Ends of the segments: the first may be 0 (an empty one), the last is the node count."""
+        """Ends of the segments: the first may be 0 (an empty one), the last is the stage count."""
         if objective == "cycles":
             return tuple(range(self._count + 1))
         limit = self._best(None).peak
@@ -91,51 +91,64 @@ class Segments:
 
         Args:
             number: 0 for the segment that the image feeds.
-            start: First node.
-            end: The node after the last.
+            start: First stage.
+            end: The stage after the last.
         """
-        graph = self._graph
+        network = self._network
         image = number == 0
-        made = [node.output for node in graph.nodes[start:end] if node.output != graph.output]
+        made = [s.output for s in self._stages[start:end] if s.output != network.output]
         before = [
             name
             for name, last in self._last_read.items()
             if last >= start and self._made_by.get(name, -1) < start
         ]
         if image:
-            before.remove(graph.input)
-            made.append(graph.input)
+            before.remove(network.input)
+            made.append(network.input)
         whole = [name for name in made if self._last_read[name] >= end]
-        total = sum(self._size(name) for name in (*before, *whole))
+        total = sum(network.storage[name].size for name in (*before, *whole))
         if len(made) > len(whole):
             slots = self.stream(start).slots
-            total += sum(slots[n] * self._row_bytes(n) for n in made if n not in whole)
-        return total - sum(self._shared(start, end, name, before) for name in whole)
+            rings = [name for name in made if name not in whole]
+            total += sum(slots[n] * network.storage[n].row_bytes for n in rings)
+        total -= sum(self._shared(start, end, name, before) for name in whole)
+        return total + self.scratch(start, end)
+
+    def scratch(self, start: int, end: int) -> int:
+        """Bytes of the memory that the stages of a segment use in turn."""
+        return max(self._scratch[start:end], default=0)
 
     def distance(self, start: int, end: int, output: str, source: str) -> int:
         """Safe distance between a whole tensor read by a segment and one written by it."""
-        node = self._graph.nodes[self._made_by[output]]
-        if end - start == 1:
-            return self._safe_distance(start, node.inputs.index(source))
-        return self.stream(start).distances[output].get(source, DISJOINT)
+        stage = self._stages[self._made_by[output]]
+        if end - start > 1:
+            return self.stream(start).distances[output].get(source, DISJOINT)
+        if stage.kernel.gathers:
+            return self._distance_by_rows(stage, source)
+        return stage.kernel.safe_distance(
+            self._graph, stage.nodes[0], stage.inputs.index(source)
+        )
+
+    def _distance_by_rows(self, stage: Stage, source: str) -> int:
+        """Safe distance of a stage that has read all that a row needs before it writes it."""
+        x, y = self._network.storage[source], self._network.storage[stage.output]
+        window = row_window(stage.nodes[0])
+        distance = y.size - x.size
+        for row in range(y.rows - 1):
+            next_read = max(window.rows(row + 1).start + x.top, 0) * x.row_bytes
+            distance = max(distance, (y.top + row + 1) * y.row_bytes - next_read)
+        return distance
 
     def _shared(self, start: int, end: int, output: str, before: list[str]) -> int:
         """Bytes that ``output`` can share with a tensor that this segment reads last."""
         shared = 0
-        size = self._size(output)
+        size = self._network.storage[output].size
         for source in before:
             if self._last_read[source] < end and self._reads(start, end, source):
                 below = max(0, self.distance(start, end, output, source))
-                other = self._size(source)
+                other = self._network.storage[source].size
                 shared = max(shared, size + other - max(size, below + other))
         return shared
 
     def _reads(self, start: int, end: int, source: str) -> bool:
-        return any(source in node.inputs for node in self._graph.nodes[start:end])
-
-    def _size(self, tensor: str) -> int:
-        return self._graph.tensors[tensor].size
-
-    def _row_bytes(self, tensor: str) -> int:
-        _, width, channels = self._graph.tensors[tensor].shape
-        return width * channels
+        return any(source in stage.inputs for stage in self._stages[start:end])

@@ -26,12 +26,16 @@ def kernel_calls(plan: Plan, model: CModel, program: Program) -> KernelCalls:
 
 def _layers(plan: Plan, model: CModel) -> Iterator[int]:
     """The layer of each call: the streamed ones row by row, in the order of the plan's runs."""
+    streamed = {stage.index: [call.layer for call in stage.calls] for stage in model.streamed}
     image, *later = plan.segments
     for part in image.runs:
-        yield from (step for step, _ in part)
+        for step, _ in part:
+            yield from streamed[step]
     for segment, stretch in zip(later, model.stretches, strict=True):
-        if stretch.call is None:
-            yield from (step for part in segment.runs for step, _ in part)
+        if stretch.stage is None:
+            for part in segment.runs:
+                for step, _ in part:
+                    yield from streamed[step]
         else:
-            times = 1 if stretch.call.at_once else stretch.call.rows
-            yield from [stretch.call.index] * times
+            times = 1 if stretch.stage.at_once else stretch.stage.rows
+            yield from [call.layer for call in stretch.stage.calls] * times

@@ -1,0 +1,184 @@
+"""The dsp family: Cortex-M4, M7 and M33, whose SMLAD multiplies two pairs of int16 a cycle.
+
+Every convolution is a gather into the buffer of pairs and a matrix product over it, row by row.
+What is gathered: the outputs of a depthwise layer, the pixels of a row, or the windows of any
+other kernel. Depthwise layers read planar rows, which only a product writes; everything else is
+NHWC, so that the portable kernels compute whatever this family does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from codegen.ir import Graph, Node
+from codegen.kernels.base import (
+    INPUTS,
+    OUTPUT_ROW,
+    ROW,
+    SCRATCH,
+    Kernel,
+    KernelCall,
+    Parameters,
+    RowPlan,
+)
+from codegen.kernels.dsp import gather, product
+from codegen.kernels.layout import Planar, pairs_bytes
+from codegen.ops import Conv, Depthwise
+
+
+class _Product(Kernel):
+    """A gather, then the matrix product of ``conv``."""
+
+    family = "dsp"
+    gathers = True
+
+    def _gaps(self, planar: Planar | None, rows: RowPlan, zero: int) -> tuple[KernelCall, ...]:
+        """The call that fills the padding between the planes of a new row of the output."""
+        if planar is None or not (planar.pads.left or planar.pads.right):
+            return ()
+        parameters: Parameters = {
+            "channels": planar.shape[2],
+            "width": planar.shape[1] // 4 * 4,
+            "plane": planar.plane,
+            "lead": planar.lead,
+            "slots": rows.slots_out or planar.shape[0],
+            "zero": zero,
+        }
+        label = f"{planar.shape[2]}x{planar.plane}"
+        return (KernelCall(parameters, (), False, "gaps", label, operands=(OUTPUT_ROW, ROW)),)
+
+    def _product(
+        self, graph: Graph, conv: Conv, order: tuple[int, ...], stored: int, rows: RowPlan
+    ) -> tuple[KernelCall, ...]:
+        """Gaps and product of a row; ``stored`` is added to int8 values in the pairs."""
+        out = graph.tensors[conv.output]
+        x, y = graph.tensors[conv.inputs[0]].q, out.q
+        assert x is not None and y is not None
+        return (
+            *self._gaps(rows.planar_out, rows, y.zero_point + 128),
+            *product.calls(graph, conv, order, x.zero_point + stored, out.shape[1], rows),
+        )
+
+
+def _gather(template: str, parameters: Parameters, label: str) -> KernelCall:
+    return KernelCall(
+        parameters, template=template, label=label, operands=(INPUTS, SCRATCH, ROW)
+    )
+
+
+def _natural_order(inputs: int) -> tuple[int, ...]:
+    return (*range(inputs), -1) if inputs % 2 else tuple(range(inputs))
+
+
+class Pointwise(_Product):
+    """1x1, stride 1, and fully connected layers: the pixels of a row are gathered as they are."""
+
+    name = "pack"
+    op = Conv.op
+
+    def refuses(self, graph: Graph, node: Node) -> str | None:
+        assert isinstance(node, Conv)
+        whole_map = node.kernel == graph.shapes(node)[0][:2] and not node.pads.any
+        if not node.pointwise and not (whole_map and node.kernel[0] == 1):
+            return "not 1x1 with stride 1"
+        return product.refuses(graph, node)
+
+    def _pixels(self, graph: Graph, node: Node) -> tuple[int, int]:
+        """Pixels of a row, and inputs of each."""
+        width = graph.tensors[node.output].shape[1]
+        return width, graph.tensors[node.inputs[0]].row_size // width
+
+    def scratch_bytes(self, graph: Graph, node: Node) -> int:
+        return pairs_bytes(*self._pixels(graph, node))
+
+    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
+        assert isinstance(node, Conv)
+        pixels, inputs = self._pixels(graph, node)
+        parameters = gather.pack_parameters(pixels, inputs, rows.slots_in[0], pixels * inputs)
+        return (
+            _gather("pack", parameters, f"{pixels}x{inputs}"),
+            *self._product(graph, node, _natural_order(inputs), 0, rows),
+        )
+
+
+class Convolution(_Product):
+    """Any kernel, stride and padding: the windows of a row are gathered."""
+
+    name = "im2col"
+    op = Conv.op
+
+    def refuses(self, graph: Graph, node: Node) -> str | None:
+        assert isinstance(node, Conv)
+        return product.refuses(graph, node)
+
+    def scratch_bytes(self, graph: Graph, node: Node) -> int:
+        assert isinstance(node, Conv)
+        order = gather.gather_order(node.kernel, graph.shapes(node)[0][2])
+        return pairs_bytes(graph.tensors[node.output].shape[1], len(order))
+
+    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
+        assert isinstance(node, Conv)
+        (shape,), x = graph.shapes(node), graph.tensors[node.inputs[0]].q
+        assert x is not None
+        order = gather.gather_order(node.kernel, shape[2])
+        parameters = gather.im2col_parameters(
+            shape,
+            graph.tensors[node.output].shape,
+            node.kernel,
+            node.stride,
+            node.pads,
+            x.zero_point,
+            rows.slots_in[0],
+        )
+        size = "x".join(map(str, node.kernel))
+        label = f"{size}s{node.stride[0]}_{shape[1]}x{shape[2]}"
+        return (
+            _gather("im2col", parameters, label),
+            *self._product(graph, node, order, 0, rows),
+        )
+
+
+class DepthwiseProduct(_Product):
+    """A depthwise layer and the pointwise one behind it: the tensor between is never stored."""
+
+    name = "depthwise"
+    op = Depthwise.op
+
+    def layers(self, graph: Graph, node: Node) -> tuple[Node, ...]:
+        return (node, *graph.consumers(node.output))
+
+    def refuses(self, graph: Graph, node: Node) -> str | None:
+        assert isinstance(node, Depthwise)
+        before, after = graph.producer(node.inputs[0]), graph.consumers(node.output)
+        if node.output == graph.output or len(after) != 1:
+            return "its output is not read by exactly one layer"
+        if not isinstance(after[0], Conv) or not after[0].pointwise:
+            return "no pointwise layer follows"
+        if reason := product.refuses(graph, after[0]):
+            return f"the pointwise layer behind it: {reason}"
+        if not isinstance(before, Conv) or product.refuses(graph, before):
+            return "its input is not made by a matrix product"
+        if len(graph.consumers(node.inputs[0])) != 1:
+            return "its input is read by other layers"
+        return depthwise.refuses(graph, node)
+
+    def planar_input(self, graph: Graph, node: Node) -> Planar | None:
+        assert isinstance(node, Depthwise)
+        return Planar(graph.shapes(node)[0], node.pads)
+
+    def scratch_bytes(self, graph: Graph, node: Node) -> int:
+        _, width, channels = graph.tensors[node.output].shape
+        return pairs_bytes(width, channels)
+
+    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
+        assert isinstance(node, Depthwise)
+        conv = graph.consumers(node.output)[0]
+        assert isinstance(conv, Conv)
+        planar = Planar(graph.shapes(node)[0], node.pads)
+        made = depthwise.call(graph, node, planar, rows.slots_in[0])
+        order = _natural_order(graph.tensors[node.output].shape[2])
+        rest = self._product(graph, conv, order, 128, rows)
+        return (made, *(replace(call, layer=1) for call in rest))
+
+
+KERNELS: tuple[Kernel, ...] = (Pointwise(), Convolution())
