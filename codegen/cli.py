@@ -139,6 +139,13 @@ def compile_(
     images: Annotated[
         int, typer.Option("--images", "--limit", min=1, help="Calibration images at most.")
     ] = 100,
+    no_simplify: Annotated[
+        bool,
+        typer.Option(
+            "--no-simplify",
+            help="Keep channels that are constant or that nobody reads; the output is the same.",
+        ),
+    ] = False,
     no_build: Annotated[
         bool, typer.Option("--no-build", help="Write C only; code and stack stay unmeasured.")
     ] = False,
@@ -162,6 +169,7 @@ def compile_(
         name=name,
         preprocess=parse_preprocess(preprocess) if preprocess is not None else None,
         estimator=estimator.value,
+        simplify=not no_simplify,
         optimize=optimize.value,
         limit=images,
         build=not no_build,

@@ -24,6 +24,7 @@ from codegen.plan import Plan, make_plan
 from codegen.preprocess import for_channels, parse_preprocess, to_float
 from codegen.progress import Progress, silent
 from codegen.quant.calibrate import calibrate
+from codegen.quant.channels import Simplified, drop_channels
 from codegen.quant.quantize import quantize
 from codegen.zoo.defaults import default_calibration, default_model
 
@@ -44,6 +45,7 @@ class CompileOptions:
         name: Prefix of the C names; None for the file's name.
         preprocess: How pixels become inputs; None for what the file says.
         estimator: Range estimator.
+        simplify: Drop channels that are constant or that nobody reads.
         optimize: What the plan aims at: one of ``codegen.plan.OBJECTIVES``.
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
@@ -58,6 +60,7 @@ class CompileOptions:
     name: str | None = None
     preprocess: Preprocess | None = None
     estimator: str = "minmax"
+    simplify: bool = True
     optimize: str = "balanced"
     limit: int = 100
     build: bool = True
@@ -74,6 +77,7 @@ class CompileReport:
     plan: Plan
     sizes: ModelSizes
     warnings: tuple[str, ...]
+    simplified: Simplified | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``compile --json``: sizes in bytes."""
@@ -87,6 +91,8 @@ class CompileReport:
             "board": self.options.board,
             "out": str(self.options.out),
             "optimize": self.options.optimize,
+            "simplify": self.options.simplify,
+            "simplified": _simplified(self.simplified),
             "macs": graph.macs(),
             "parameters": sum(node.parameters for node in graph.nodes),
             "flash": {
@@ -101,18 +107,18 @@ class CompileReport:
                 "static": static,
                 "total": sum(known),
             },
-            "layers": [self._layer(index) for index in range(len(self.plan.steps))],
+            "layers": [self._layer(index) for index in range(len(self.plan.graph.nodes))],
             "warnings": list(self.warnings),
         }
 
     def _layer(self, index: int) -> dict[str, Any]:
-        step, graph = self.plan.steps[index], self.plan.graph
-        node = step.node
+        step, graph = self.plan.step_of(index), self.plan.graph
+        node, kernel = graph.nodes[index], step.stage.kernel
         return {
             "index": index,
             "name": node.name,
             "op": node.op,
-            "kernel": f"{step.kernel.family}/{step.kernel.name}",
+            "kernel": f"{kernel.family}/{kernel.name}",
             "segment": step.phase,
             "streamed": self.plan.streamed(step),
             "output": list(graph.tensors[node.output].shape),
@@ -121,6 +127,18 @@ class CompileReport:
             "input_bytes": sum(graph.tensors[name].size for name in node.inputs),
             "output_bytes": graph.tensors[node.output].size,
         }
+
+
+def _simplified(done: Simplified | None) -> dict[str, int] | None:
+    """Channels that layers compute, those dropped, and multiply-adds before and after."""
+    if done is None:
+        return None
+    return {
+        "channels": done.channels,
+        "removed": done.removed,
+        "macs_before": done.before.macs(),
+        "macs": done.graph.macs(),
+    }
 
 
 def compile_model(options: CompileOptions, progress: Progress = silent) -> CompileReport:
@@ -137,6 +155,8 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         warnings = list(imported.notes)
         float_graph = simplify(_declared(imported, options, warnings))
         graph = _quantized(imported, float_graph, options, progress)
+        simplified = drop_channels(graph) if options.simplify else None
+        graph = simplified.graph if simplified else graph
         plan = make_plan(graph, core.name, options.optimize)
         name = c_identifier(options.name or (options.model or default_model()).stem)
         progress("writing C", 0, 1)
@@ -151,7 +171,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         if options.build:
             progress("compiling", 0, 1)
             sizes = _measured(folder, name, core)
-        report = CompileReport(options, name, core.name, plan, sizes, tuple(warnings))
+        report = CompileReport(options, name, core.name, plan, sizes, tuple(warnings), simplified)
         stored = {**report.to_json(), "out": ""}  # the folder may be moved
         text = json.dumps(stored, indent=1) + "\n"
         (folder / REPORT_NAME).write_text(text, encoding="utf-8")

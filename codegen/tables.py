@@ -53,10 +53,23 @@ def compiled(report: Document) -> Iterable[RenderableType]:
     yield _table("layers", names, rows, left=(1, 2, 3), gap=1)
     yield _bytes("flash, bytes", report["flash"])
     yield _bytes("RAM, bytes", report["ram"])
+    if report.get("simplified"):
+        yield Text(_simplified(report["simplified"]))
     where = f" on board {report['board']}" if report.get("board") else ""
     yield Text(
         f"{report['name']} for {report['core']}{where}: {_number(report['macs'])} multiply-adds, "
         f"{_number(report['parameters'])} parameters, written to {report['out']}"
+    )
+
+
+def _simplified(done: Document) -> str:
+    removed, channels = (_number(done[key]) for key in ("removed", "channels"))
+    if not done["removed"]:
+        return f"simplified: none of {channels} channels is constant or unused"
+    before, after = (_millions(done[key]) for key in ("macs_before", "macs"))
+    return (
+        f"simplified: {removed} of {channels} channels are constant or unused, "
+        f"{before} multiply-adds become {after}"
     )
 
 
@@ -258,6 +271,10 @@ def _bytes(title: str, parts: Document) -> Table:
 
 def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
+
+
+def _millions(value: int) -> str:
+    return f"{value / 1e6:,.2f} M" if value >= 1e6 else _number(value)
 
 
 def _percent(value: float | None) -> str:

@@ -1,1 +1,1 @@
-"""Quantization: ranges, scales, and the one requantization rule."""
+"""Quantization: ranges, scales, the one requantization rule, and what it makes superfluous."""

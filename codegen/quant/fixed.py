@@ -26,6 +26,20 @@ _BLOCK = 1 << 15
 """Elements handled at once by ``requantize``: two float64 buffers of it stay in a cache."""
 
 
+def largest_sum(weight: NDArray[Any], bias: NDArray[Any], shift: int) -> int:
+    """An upper bound of a layer's sums, shifted; must stay below ``ACCUMULATOR_LIMIT``.
+
+    ``|x - z|`` and ``|z| + |x|`` both stay below 256, whichever way a kernel folds the zero point.
+
+    Args:
+        weight: [C, n] integer weights by output channel.
+        bias: [C] integer biases.
+        shift: Left shift of the accumulator.
+    """
+    weights = np.abs(weight.astype(np.int64)).sum(axis=1)
+    return int((np.abs(bias.astype(np.int64)) + 256 * weights).max()) << shift
+
+
 def _leading_bits(value: int) -> int:
     """``value`` rounded (half up) to its 16 leading significant bits."""
     excess = value.bit_length() - MULTIPLIER_BITS

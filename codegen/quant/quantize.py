@@ -18,6 +18,7 @@ from codegen.ops import Add, AddRequant, AvgPool, Conv, Depthwise, MaxPool, Pad,
 from codegen.quant.fixed import (
     ACCUMULATOR_LIMIT,
     FLOAT32_EXACT,
+    largest_sum,
     multipliers,
 )
 from codegen.quant.ranges import Range
@@ -94,8 +95,7 @@ def _epilogue(
     multiplier[constant] = 1 << (16 - shift) if shift <= 16 else 0
     q_bias[constant] = values[constant].astype(np.int64) << 16
 
-    # |x - z| and |z| + |x| both stay below 256, whichever way a kernel folds the zero point.
-    worst = int((np.abs(q_bias) + 256 * np.abs(q_weight).sum(axis=1)).max()) << shift
+    worst = largest_sum(q_weight, q_bias, shift)
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
     requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)

@@ -200,7 +200,7 @@ class TestResults:
 
     def test_options_arrive(self, run: Run, work: SimpleNamespace) -> None:
         words = "m.onnx --calibrate pics --board b --name n --preprocess torch --images 7"
-        words += " --estimator percentile --no-build --force -o out"
+        words += " --estimator percentile --no-build --no-simplify --force -o out"
         run("compile", *words.split())
         run("verify", "out", "--on", "host, qemu:all", "--random", 3)
         run("verify", "out", "--images", "pics", "--limit", 4)
@@ -209,6 +209,7 @@ class TestResults:
         assert (options.board, options.name, options.limit) == ("b", "n", 7)
         assert options.preprocess.resize == "crop"
         assert (options.estimator, options.build, options.force) == ("percentile", False, True)
+        assert not options.simplify
         assert random[:4] == (Path("out"), ("host", "qemu:all"), None, 3)
         assert pictures[1:3] == (("host", "qemu"), Path("pics"))
         assert pictures[5] == 4
