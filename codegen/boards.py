@@ -95,6 +95,11 @@ class Board:
         """The first region of a kind (every board has `flash` and `ram`)."""
         return next(r for r in self.regions if r.kind == kind)
 
+    @property
+    def flash_bytes(self) -> int:
+        """Bytes for code and constants, in all memories that hold them."""
+        return sum(r.length for r in self.regions if r.kind in ("flash", "external"))
+
 
 _M4_FPU = ("-mfpu=fpv4-sp-d16", "-mfloat-abi=hard")
 _V5_FPU = ("-mfpu=fpv5-sp-d16", "-mfloat-abi=hard")

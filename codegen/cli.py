@@ -41,6 +41,13 @@ class Objective(str, Enum):
     cycles = "cycles"
 
 
+class Kernels(str, Enum):
+    """Kernel families."""
+
+    dsp = "dsp"
+    portable = "portable"
+
+
 class Estimator(str, Enum):
     """How activation ranges are taken from the calibration images."""
 
@@ -136,6 +143,18 @@ def compile_(
             "than the least, and the fewest streamed layers."
         ),
     ] = Objective.balanced,
+    flash_budget: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Bytes of flash for weights, tables and code: kernels whose weights take 1 byte "
+            "instead of 1.5 where it is exceeded. The board's flash if one is given.",
+        ),
+    ] = None,
+    kernels: Annotated[
+        Kernels | None,
+        typer.Option(help="Kernel family; that of the core if left out."),
+    ] = None,
     images: Annotated[
         int, typer.Option("--images", "--limit", min=1, help="Calibration images at most.")
     ] = 100,
@@ -171,6 +190,8 @@ def compile_(
         estimator=estimator.value,
         simplify=not no_simplify,
         optimize=optimize.value,
+        flash_budget=flash_budget,
+        kernels=kernels.value if kernels else None,
         limit=images,
         build=not no_build,
         force=force,

@@ -227,6 +227,7 @@ def _row_plan(plan: Plan, step: Step) -> RowPlan:
         tuple(slots(name) for name in stage.inputs),
         slots(stage.output),
         not plan.streamed(step),
+        stage.variant.name if stage.variant else "",
         plan.network.storage[stage.output].planar,
     )
 

@@ -12,7 +12,7 @@ from codegen.boards import Board, Core, load_board, load_core
 from codegen.cmodel import c_identifier
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
-from codegen.fit import check_fit
+from codegen.fit import CODE_ESTIMATE, check_fit
 from codegen.graph_file import FILE_NAME, save_graph
 from codegen.images import load_images
 from codegen.ir import Graph, Preprocess
@@ -47,6 +47,9 @@ class CompileOptions:
         estimator: Range estimator.
         simplify: Drop channels that are constant or that nobody reads.
         optimize: What the plan aims at: one of ``codegen.plan.OBJECTIVES``.
+        flash_budget: Bytes of constants and code that the kernels should not exceed; None for the
+            flash of ``board``, or for the fastest kernels if there is none.
+        kernels: Kernel family; None for the core's own.
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
@@ -62,6 +65,8 @@ class CompileOptions:
     estimator: str = "minmax"
     simplify: bool = True
     optimize: str = "balanced"
+    flash_budget: int | None = None
+    kernels: str | None = None
     limit: int = 100
     build: bool = True
     force: bool = False
@@ -75,6 +80,7 @@ class CompileReport:
     name: str
     core: str
     plan: Plan
+    flash_budget: int | None
     sizes: ModelSizes
     warnings: tuple[str, ...]
     simplified: Simplified | None = None
@@ -91,6 +97,8 @@ class CompileReport:
             "board": self.options.board,
             "out": str(self.options.out),
             "optimize": self.options.optimize,
+            "flash_budget": self.flash_budget,
+            "kernels": self.options.kernels,
             "simplify": self.options.simplify,
             "simplified": _simplified(self.simplified),
             "macs": graph.macs(),
@@ -157,7 +165,10 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         graph = _quantized(imported, float_graph, options, progress)
         simplified = drop_channels(graph) if options.simplify else None
         graph = simplified.graph if simplified else graph
-        plan = make_plan(graph, core.name, options.optimize)
+        budget = options.flash_budget
+        if budget is None and options.board:
+            budget = board.flash_bytes - CODE_ESTIMATE
+        plan = make_plan(graph, core.name, options.optimize, budget, options.kernels)
         name = c_identifier(options.name or (options.model or default_model()).stem)
         progress("writing C", 0, 1)
         save_graph(graph, folder / FILE_NAME)
@@ -171,7 +182,9 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         if options.build:
             progress("compiling", 0, 1)
             sizes = _measured(folder, name, core)
-        report = CompileReport(options, name, core.name, plan, sizes, tuple(warnings), simplified)
+        report = CompileReport(
+            options, name, core.name, plan, budget, sizes, tuple(warnings), simplified
+        )
         stored = {**report.to_json(), "out": ""}  # the folder may be moved
         text = json.dumps(stored, indent=1) + "\n"
         (folder / REPORT_NAME).write_text(text, encoding="utf-8")

@@ -15,6 +15,7 @@ from typing import Any
 from codegen.errors import ThumbnetError
 from codegen.graph_file import FILE_NAME, load_graph
 from codegen.ir import Graph
+from codegen.plan import Plan, make_plan
 
 REPORT_NAME = "compile.json"
 
@@ -43,10 +44,12 @@ class Output:
         """Core that the C was generated for."""
         return str(self.report["core"])
 
-    @property
-    def optimize(self) -> str:
-        """What the plan aims at."""
-        return str(self.report["optimize"])
+    def plan(self, core: str) -> Plan:
+        """The plan for a core, made as ``compile`` made it."""
+        report = self.report
+        return make_plan(
+            self.graph, core, report["optimize"], report["flash_budget"], report["kernels"]
+        )
 
 
 def read_output(folder: Path) -> Output:
@@ -62,7 +65,8 @@ def read_output(folder: Path) -> Output:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         output = Output(folder, graph, report)
-        output.name, output.core, output.optimize  # noqa: B018  (all must be there)
+        for key in ("name", "core", "optimize", "flash_budget", "kernels"):
+            report[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ThumbnetError(
             f"{path} is missing or damaged ({error}). Run `thumbnet compile` again."

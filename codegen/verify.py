@@ -20,7 +20,6 @@ from codegen.errors import ThumbnetError
 from codegen.images import load_images, to_int8
 from codegen.ir import Graph, Int8Array
 from codegen.output import Output, read_output
-from codegen.plan import make_plan
 from codegen.progress import Progress, silent
 from codegen.qemu import RunResult, read_trace, run_host, run_qemu
 
@@ -215,7 +214,7 @@ def _verify_qemu(
     if core.name != output.core:  # other cores may have other kernels
         sources = work / "sources"
         sources.mkdir()
-        write_model(make_plan(output.graph, core.name, output.optimize), output.name, sources)
+        write_model(output.plan(core.name), output.name, sources)
 
     def build(check: bool) -> Path:
         folder = work / ("check" if check else "production")

@@ -6,12 +6,12 @@ A new core costs one family (a module here, a folder below templates/kernels/) a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Node
 from codegen.kernels import dsp, portable
-from codegen.kernels.base import Kernel
+from codegen.kernels.base import Kernel, Variant
 
 FAMILIES: dict[str, tuple[Kernel, ...]] = {
     "portable": portable.KERNELS,
@@ -23,6 +23,10 @@ FAMILY_OF_CORE: dict[str, str] = dict.fromkeys(("cortex-m4", "cortex-m7", "corte
 """Cores that have a family of their own; the others take the portable one."""
 
 
+PORTABLE_CODE = 512
+"""Bytes of a portable function, an estimate."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """Layers that one kernel computes together.
@@ -32,12 +36,14 @@ class Stage:
         nodes: What is computed, in order.
         kernel: How.
         refused: Forms that were tried before, with the reason each was refused.
+        variant: Which of the kernel's variants; None if it has none.
     """
 
     layers: range
     nodes: tuple[Node, ...]
     kernel: Kernel
     refused: tuple[str, ...]
+    variant: Variant | None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -50,6 +56,14 @@ class Stage:
         return self.nodes[-1].output
 
     @property
+    def flash_bytes(self) -> int:
+        """Constants and code, as far as they can be estimated."""
+        if self.variant:
+            return self.variant.flash_bytes
+        constants = [array.nbytes for node in self.nodes for _, array in node.arrays()]
+        return sum(constants) + PORTABLE_CODE
+
+    @property
     def name(self) -> str:
         """The names of its layers."""
         return " + ".join(node.name for node in self.nodes)
@@ -60,8 +74,16 @@ def family_of(core: str) -> str:
     return FAMILY_OF_CORE.get(core, "portable")
 
 
-def stages(family: str, graph: Graph) -> tuple[Stage, ...]:
+def stages(family: str, graph: Graph, flash_budget: int | None = None) -> tuple[Stage, ...]:
     """All layers of a graph, each with the first form that accepts it.
+
+    Where a form has variants the fastest is taken; with a budget, as long as that is exceeded, the
+    smaller one of the stage that loses the fewest cycles for each byte saved.
+
+    Args:
+        family: Kernel family.
+        graph: The graph.
+        flash_budget: Bytes for constants and code.
 
     Raises:
         ThumbnetError: No form of the family nor a portable one computes a layer.
@@ -71,9 +93,30 @@ def stages(family: str, graph: Graph) -> tuple[Stage, ...]:
     while start < len(graph.nodes):
         kernel, refused = choose(family, graph, graph.nodes[start])
         nodes = kernel.layers(graph, graph.nodes[start])
-        made.append(Stage(range(start, start + len(nodes)), nodes, kernel, refused))
+        fastest = next(iter(kernel.variants(graph, nodes[0])), None)
+        made.append(Stage(range(start, start + len(nodes)), nodes, kernel, refused, fastest))
         start += len(nodes)
+    if flash_budget is not None:
+        _shrink(graph, made, flash_budget)
     return tuple(made)
+
+
+def _shrink(graph: Graph, stages: list[Stage], budget: int) -> None:
+    """Takes smaller variants until the flash does not exceed the budget, or none is left."""
+    smaller = []
+    for index, stage in enumerate(stages):
+        for variant in stage.kernel.variants(graph, stage.nodes[0])[1:]:
+            assert stage.variant
+            saved = stage.variant.flash_bytes - variant.flash_bytes
+            if saved > 0:
+                lost = (variant.cycles - stage.variant.cycles) / saved
+                smaller.append((lost, index, variant))
+    total = sum(stage.flash_bytes for stage in stages)
+    for _, index, variant in sorted(smaller, key=lambda change: change[:2]):
+        if total <= budget:
+            return
+        total += variant.flash_bytes - stages[index].flash_bytes
+        stages[index] = replace(stages[index], variant=variant)
 
 
 def choose(family: str, graph: Graph, node: Node) -> tuple[Kernel, tuple[str, ...]]:

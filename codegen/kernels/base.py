@@ -33,7 +33,7 @@ class CArray:
     @property
     def is_weight(self) -> bool:
         """True for the weights, which boards may keep in another memory than the tables."""
-        return self.role == "weight"
+        return self.role.startswith("weight")
 
 
 INPUTS, OUTPUT, SCRATCH = "inputs", "output", "scratch"
@@ -71,6 +71,21 @@ class KernelCall:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One of several ways in which a kernel can do the same work.
+
+    Attributes:
+        name: Unique within the kernel.
+        cycles: Estimate for one image.
+        flash_bytes: Constants and code.
+    """
+
+    name: str
+    cycles: int
+    flash_bytes: int
+
+
+@dataclass(frozen=True)
 class RowPlan:
     """How the rows of a stage's tensors are kept and made.
 
@@ -78,12 +93,14 @@ class RowPlan:
         slots_in: For each input the rows kept, or 0 if all are.
         slots_out: Rows kept of the output, or 0 if all are.
         whole: True if nothing streams: the stage may be computed at once.
+        variant: Name of the variant that was chosen, where there are any.
         planar_out: The layout of the output if it is planar.
     """
 
     slots_in: tuple[int, ...]
     slots_out: int
     whole: bool
+    variant: str = ""
     planar_out: Planar | None = None
 
 
@@ -113,6 +130,10 @@ class Kernel:
     def planar_input(self, graph: Graph, node: Node) -> Planar | None:
         """The layout in which it reads its input if that is not NHWC."""
         return None
+
+    def variants(self, graph: Graph, node: Node) -> tuple[Variant, ...]:
+        """The ways to choose from, the fastest first; empty if there is only one."""
+        return ()
 
     def scratch_bytes(self, graph: Graph, node: Node) -> int:
         """Bytes of memory that it needs while it makes a row."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph
-from codegen.kernels import family_of, stages
+from codegen.kernels import FAMILIES, family_of, stages
 from codegen.kernels.base import DISJOINT
 from codegen.plan.arena import Life, align, place
 from codegen.plan.model import Buffer, Plan, Segment, Step
@@ -20,21 +20,31 @@ SCRATCH = "/scratch"
 """First part of the names of the memory that kernels use while they make a row."""
 
 
-def make_plan(graph: Graph, core: str, objective: str = "balanced") -> Plan:
+def make_plan(
+    graph: Graph,
+    core: str,
+    objective: str = "balanced",
+    flash_budget: int | None = None,
+    kernels: str | None = None,
+) -> Plan:
     """Chooses what is streamed, a kernel for every layer and a place for every tensor.
 
     Args:
         graph: An int8 graph.
         core: Name of the core, for its kernel family.
         objective: One of ``OBJECTIVES``.
+        flash_budget: Bytes of constants and code that the kernels should not exceed.
+        kernels: Name of a kernel family; None for the core's own.
 
     Raises:
         ThumbnetError: A layer that no kernel computes, or an unknown objective.
     """
     if objective not in OBJECTIVES:
         raise ThumbnetError(f"Unknown objective {objective!r}; there are {', '.join(OBJECTIVES)}.")
-    family = family_of(core)
-    network = make_network(graph, stages(family, graph))
+    family = kernels or family_of(core)
+    if family not in FAMILIES:
+        raise ThumbnetError(f"Unknown kernels {family!r}; there are {', '.join(FAMILIES)}.")
+    network = make_network(graph, stages(family, graph, flash_budget))
     segments = Segments(graph, network)
     ends = segments.partition(objective)
     phase_of = [next(p for p, end in enumerate(ends) if index < end) for index in range(ends[-1])]

@@ -18,7 +18,7 @@ from codegen.emit import write_model
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Int8Array
 from codegen.output import Output, read_output
-from codegen.plan import Plan, make_plan
+from codegen.plan import Plan
 from codegen.profile.attribution import kernel_calls
 from codegen.profile.counter import COUNTED_CORES, Call, Counts, Flow, Memory, count
 from codegen.profile.cycles import CycleModel, check_alignment, cycle_model, cycles_by_address
@@ -74,7 +74,7 @@ def profile_model(
     with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
         folder = Path(work)
         progress("compiling", 0, 3)
-        plan = make_plan(output.graph, chosen.name, output.optimize)
+        plan = output.plan(chosen.name)
         sources = _sources(output, plan, chosen, folder)
         elf = build_target(sources, output.name, board, chosen, folder / "build", check=False)
         progress("counting", 1, 3)

@@ -20,7 +20,6 @@ from codegen.emit import write_model
 from codegen.errors import ThumbnetError
 from codegen.flow import CompileOptions, compile_model
 from codegen.output import read_output
-from codegen.plan import make_plan
 from codegen.preprocess import parse_preprocess
 from codegen.profile import ProfileOptions, ProfileReport, WaitStates, counter, profile_model
 from codegen.qemu import run_qemu
@@ -68,7 +67,7 @@ def profile(out: Path) -> Profile:
 def counted_by_qemu(out: Path, core_name: str, folder: Path) -> int:
     output, core = read_output(out), load_core(core_name)
     board = load_board(core.qemu_board)
-    write_model(make_plan(output.graph, core.name, output.optimize), output.name, folder)
+    write_model(output.plan(core.name), output.name, folder)
     elf = build_target(folder, output.name, board, core, folder / "build", check=False)
     shape = (1, output.graph.input_tensor.size)
     image = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)

@@ -20,6 +20,7 @@ from codegen.kernels.base import (
     KernelCall,
     Parameters,
     RowPlan,
+    Variant,
 )
 from codegen.kernels.dsp import gather, product
 from codegen.kernels.layout import Planar, pairs_bytes
@@ -46,6 +47,20 @@ class _Product(Kernel):
         }
         label = f"{planar.shape[2]}x{planar.plane}"
         return (KernelCall(parameters, (), False, "gaps", label, operands=(OUTPUT_ROW, ROW)),)
+
+    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
+        """What the gather writes for a pixel: see ``product.calls``."""
+        raise NotImplementedError
+
+    def variants(self, graph: Graph, node: Node) -> tuple[Variant, ...]:
+        conv = self.layers(graph, node)[-1]
+        assert isinstance(conv, Conv)
+        height, width, _ = graph.tensors[conv.output].shape
+        return product.variants(conv, len(self._order(graph, node)) // 2, width, height)
+
+    def scratch_bytes(self, graph: Graph, node: Node) -> int:
+        width = graph.tensors[node.output].shape[1]
+        return pairs_bytes(width, len(self._order(graph, node)))
 
     def _product(
         self, graph: Graph, conv: Conv, order: tuple[int, ...], stored: int, rows: RowPlan
@@ -88,8 +103,8 @@ class Pointwise(_Product):
         width = graph.tensors[node.output].shape[1]
         return width, graph.tensors[node.inputs[0]].row_size // width
 
-    def scratch_bytes(self, graph: Graph, node: Node) -> int:
-        return pairs_bytes(*self._pixels(graph, node))
+    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
+        return _natural_order(self._pixels(graph, node)[1])
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Conv)
@@ -97,7 +112,7 @@ class Pointwise(_Product):
         parameters = gather.pack_parameters(pixels, inputs, rows.slots_in[0], pixels * inputs)
         return (
             _gather("pack", parameters, f"{pixels}x{inputs}"),
-            *self._product(graph, node, _natural_order(inputs), 0, rows),
+            *self._product(graph, node, self._order(graph, node), 0, rows),
         )
 
 
@@ -111,16 +126,14 @@ class Convolution(_Product):
         assert isinstance(node, Conv)
         return product.refuses(graph, node)
 
-    def scratch_bytes(self, graph: Graph, node: Node) -> int:
+    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         assert isinstance(node, Conv)
-        order = gather.gather_order(node.kernel, graph.shapes(node)[0][2])
-        return pairs_bytes(graph.tensors[node.output].shape[1], len(order))
+        return gather.gather_order(node.kernel, graph.shapes(node)[0][2])
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Conv)
         (shape,), x = graph.shapes(node), graph.tensors[node.inputs[0]].q
         assert x is not None
-        order = gather.gather_order(node.kernel, shape[2])
         parameters = gather.im2col_parameters(
             shape,
             graph.tensors[node.output].shape,
@@ -134,7 +147,7 @@ class Convolution(_Product):
         label = f"{size}s{node.stride[0]}_{shape[1]}x{shape[2]}"
         return (
             _gather("im2col", parameters, label),
-            *self._product(graph, node, order, 0, rows),
+            *self._product(graph, node, self._order(graph, node), 0, rows),
         )
 
 
@@ -166,9 +179,8 @@ class DepthwiseProduct(_Product):
         assert isinstance(node, Depthwise)
         return Planar(graph.shapes(node)[0], node.pads)
 
-    def scratch_bytes(self, graph: Graph, node: Node) -> int:
-        _, width, channels = graph.tensors[node.output].shape
-        return pairs_bytes(width, channels)
+    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
+        return _natural_order(graph.tensors[node.output].shape[2])
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Depthwise)
@@ -176,8 +188,7 @@ class DepthwiseProduct(_Product):
         assert isinstance(conv, Conv)
         planar = Planar(graph.shapes(node)[0], node.pads)
         made = depthwise.call(graph, node, planar, rows.slots_in[0])
-        order = _natural_order(graph.tensors[node.output].shape[2])
-        rest = self._product(graph, conv, order, 128, rows)
+        rest = self._product(graph, conv, self._order(graph, node), 128, rows)
         return (made, *(replace(call, layer=1) for call in rest))
 
 

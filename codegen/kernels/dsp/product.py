@@ -1,25 +1,40 @@
 """The matrix product of the dsp family: pairs of inputs times weights, requantized.
 
-**Weight chain** (1.5 bytes a weight). Four output channels a, b, c, d share three sums of SMLAD. A
-halfword of a weight holds two channels, ``256 * b + a``, and so
+The tile is 4 output channels a, b, c, d by 2 pixels. A halfword of a weight holds two channels, so
+that SMLAD multiplies four at once; two forms tell their sums apart again.
+
+**Weight chain**, 1.5 bytes a weight. With ``256 * b + a`` in a halfword, three sums
 
     P = 256 Sb + Sa,  Q = 256 Sc + Sb,  R = 256 Sd + Sc                          (mod 2^32)
     P - (Q << 8) + (R << 16) = Sa + 2^24 Sd
 
-gives Sa from its low 24 bits, then Sb, Sc and Sd by subtraction: exact while each sum with its
-bias fits 24 bits, which is proved from the weights. The tile is 4 channels x 2 pixels.
+give Sa from its low 24 bits, then Sb, Sc and Sd by subtraction.
+
+**Packed weights**, 1 byte each. ``A = 256 Sb + Sa`` and, with the low bytes alone, ``Sa``; the same
+for c and d. Eight SMLAD instead of six, and two SXTB16.
+
+Both are exact while each sum, with its bias, fits 24 bits; that is proved from the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import Graph, Requant
-from codegen.kernels.base import OUTPUT_ROW, SCRATCH, CArray, KernelCall, Parameters, RowPlan
+from codegen.kernels.base import (
+    OUTPUT_ROW,
+    SCRATCH,
+    CArray,
+    KernelCall,
+    Parameters,
+    RowPlan,
+    Variant,
+)
+from codegen.kernels.layout import Planar, position
 from codegen.ops import Conv, Depthwise
 
 TILE = 4
@@ -29,6 +44,8 @@ UNROLL = 16
 _SUM_BITS = 24
 _IMMEDIATE = 4095
 """Largest offset of a store."""
+_PLACES = 1 << 16
+"""Offsets of pixels in a row of an odd number lie below this."""
 
 
 @dataclass(frozen=True)
@@ -85,43 +102,103 @@ def refuses(graph: Graph, conv: Conv) -> str | None:
     if worst >= limit:
         return f"a sum may reach {worst:,}, more than {_SUM_BITS} bits"
     _, width, channels = graph.tensors[conv.output].shape
-    if channels > (_IMMEDIATE if width == 1 else _IMMEDIATE // 2):
+    if channels > _IMMEDIATE // 2 or width * channels >= _PLACES:
         return "more output channels than the offsets of stores reach"
     if width > _IMMEDIATE // TILE - 2 * TILE:
         return "longer rows than the offsets of stores reach"
     return None
 
 
-def _halfwords(weight: NDArray[np.int64]) -> NDArray[np.int16]:
-    """[4, 2 * pairs] -> [pairs, 3, 2]: P, Q, R of each pair, both inputs side by side."""
-    chained = 256 * weight[1:] + weight[:-1]
-    half = weight.shape[1] // 2
-    return chained.reshape(3, 2, half).transpose(2, 0, 1).astype(np.int16)
+def _chain(channels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[4, ...] -> [3, ...]: P, Q and R."""
+    return np.asarray(256 * channels[1:] + channels[:-1])
 
 
-def _group_table(bias: NDArray[np.int64], multiplier: NDArray[np.int32]) -> NDArray[np.int32]:
-    """[4], [4] -> [7]: what the sums P, Q, R begin with, and the multipliers."""
-    chained = (256 * bias[1:] + bias[:-1]).astype(np.uint32).view(np.int32)
-    return np.concatenate([chained, multiplier])
+def _packed(channels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[4, ...] -> [2, ...]: a and b, c and d."""
+    return np.asarray(256 * channels[1::2] + channels[::2])
+
+
+def _chain_start(bias: NDArray[np.int64]) -> list[int]:
+    return [*_chain(bias).tolist(), 0]
+
+
+def _packed_start(bias: NDArray[np.int64]) -> list[int]:
+    ab, cd = _packed(bias).tolist()
+    return [ab, int(bias[0]), cd, int(bias[2])]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How weights are stored and multiplied.
+
+    Attributes:
+        name: Its template.
+        words: Words of weights for four channels and two inputs.
+        step_cycles: Cycles of a tile for two inputs, on Cortex-M4.
+        block_cycles: Cycles of a round of the inner loop beside its steps.
+        tile_cycles: Cycles of a tile beside its steps.
+        halfwords: Weights of four channels to those of the words.
+        start: Biases of four channels to what the sums begin with, four numbers.
+    """
+
+    name: str
+    words: int
+    step_cycles: int
+    block_cycles: int
+    tile_cycles: int
+    halfwords: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    start: Callable[[NDArray[np.int64]], list[int]]
+
+
+CHAIN = Form("product_chain", 3, 12, 4, 56, _chain, _chain_start)
+PACKED = Form("product_packed", 2, 15, 7, 56, _packed, _packed_start)
+
+
+FORMS = {form.name: form for form in (CHAIN, PACKED)}
+"""By name, the fastest first."""
+_CODE = 300
+_STEP_CODE = 42
+"""Bytes of code of a function, and of each step that is written out."""
+
+
+def variants(conv: Conv, pairs: int, pixels: int, rows: int) -> tuple[Variant, ...]:
+    """What each form costs for a layer: ``pairs`` a pixel, ``pixels`` a row."""
+    groups = -(-len(conv.weight) // TILE)
+    loop = inner(pairs)
+    tiles = rows * -(-pixels // 2) * groups
+    return tuple(
+        Variant(
+            form.name,
+            tiles * (form.tile_cycles + pairs * form.step_cycles + loop.blocks * form.block_cycles),
+            groups * (4 * form.words * pairs + 32)
+            + _CODE
+            + _STEP_CODE * (loop.straight + loop.unroll),
+        )
+        for form in FORMS.values()
+    )
 
 
 def _pack(
-    weight: NDArray[np.int64], bias: NDArray[np.int64], multiplier: NDArray[np.int32]
+    form: Form,
+    weight: NDArray[np.int64],
+    bias: NDArray[np.int64],
+    multiplier: NDArray[np.int32],
 ) -> tuple[CArray, CArray]:
-    """Constants of some groups of four channels, the last filled up with zeros."""
+    """Constants of some groups of four channels, the last filled up with zeros.
+
+    Weights: int16 [groups, pairs, words, 2], both inputs of a pair side by side. Table: int32
+    [groups, 8], what the sums begin with and the multipliers.
+    """
     outputs, inputs = weight.shape
-    groups = -(-outputs // TILE)
-    full = np.zeros((groups, TILE, inputs), np.int64)
-    full.reshape(-1, inputs)[:outputs] = weight
-    biases = np.zeros((groups, TILE), np.int64)
-    biases.reshape(-1)[:outputs] = bias
-    factors = np.zeros((groups, TILE), np.int32)
-    factors.reshape(-1)[:outputs] = multiplier
-    table = [_group_table(b, m) for b, m in zip(biases, factors, strict=True)]
-    return (
-        CArray("weight", np.stack([_halfwords(group) for group in full])),
-        CArray("table", np.stack(table)),
-    )
+    fill = -outputs % TILE
+    weight = np.pad(weight, ((0, fill), (0, 0))).reshape(-1, TILE, 2, inputs // 2)
+    bias = np.pad(bias, (0, fill)).reshape(-1, TILE)
+    multiplier = np.pad(multiplier, (0, fill)).reshape(-1, TILE)
+    words = np.stack([form.halfwords(group).transpose(2, 0, 1) for group in weight])
+    starts = np.array([form.start(group) for group in bias], np.int64)
+    table = np.concatenate([starts.astype(np.uint32).view(np.int32), multiplier], axis=1)
+    return CArray("weight", words.astype(np.int16)), CArray("table", table)
 
 
 def calls(
@@ -139,6 +216,7 @@ def calls(
         rows: How the output's rows are kept.
     """
     assert conv.requant is not None
+    form = FORMS[rows.variant] if rows.variant else CHAIN
     outputs = len(conv.weight)
     flat = conv.weight.reshape(outputs, -1).astype(np.int64)
     weight = np.where(np.array(order) < 0, 0, flat[:, np.array(order)])
@@ -148,14 +226,13 @@ def calls(
     for first, end in ((0, whole), (whole, outputs)):
         if first < end:
             part = slice(first, end)
-            arrays = _pack(weight[part], bias[part], conv.requant.multiplier[part])
-            if first > 0:
-                arrays = tuple(CArray(f"{a.role}_rest", a.values) for a in arrays)
+            arrays = _pack(form, weight[part], bias[part], conv.requant.multiplier[part])
+            suffix = "_rest" if first else ""
             made.append(
                 KernelCall(
-                    _parameters(conv.requant, len(order) // 2, pixels, outputs, (first, end), rows),
-                    arrays,
-                    template="product",
+                    _parameters(form, conv.requant, len(order) // 2, pixels, outputs, part, rows),
+                    tuple(CArray(f"{a.role}{suffix}", a.values) for a in arrays),
+                    template=form.name,
                     label=f"{pixels}x{len(order)}_{end - first}",
                     operands=(SCRATCH, OUTPUT_ROW),
                     assembly=True,
@@ -165,34 +242,39 @@ def calls(
 
 
 def _parameters(
+    form: Form,
     requant: Requant,
     pairs: int,
     pixels: int,
     outputs: int,
-    channels: tuple[int, int],
+    channels: slice,
     rows: RowPlan,
 ) -> Parameters:
-    first, end = channels
     planar = rows.planar_out
     offset = 128 if planar else 0
     loop = inner(pairs)
+    count = channels.stop - channels.start
     return {
         "pixels": pixels,
-        "inputs": 2 * pairs,
-        "outputs": end - first,
+        "pixel_pairs": -(-pixels // 2),
+        "outputs": count,
         "pairs": pairs,
         "straight": loop.straight,
         "blocks": loop.blocks,
         "unroll": loop.unroll,
-        "first": first,
-        "groups": -(-(end - first) // TILE),
-        "channels": min(end - first, TILE),
+        # A group of channels; every one but that of the rest has four.
+        "first": channels.start * (planar.plane if planar else 1),
+        "groups": -(-count // TILE),
+        "group_bytes": 4 * form.words * pairs,
+        "channels": min(count, TILE),
         "channel_step": planar.plane if planar else 1,
-        "second": 2 if planar else outputs if pixels > 1 else 0,
-        "next": 2 * outputs if pixels > 2 else 0,
-        "odd": pixels % 2,
-        "saturate": "usat" if planar else "ssat",
+        # Where pixels go.
         "unsigned": int(bool(planar)),
+        "second": 2 if planar else outputs,
+        "next": 0 if planar else 2 * outputs,
+        "places": _places(planar, pixels, outputs) if pixels % 2 else (),
+        # Requantization.
+        "saturate": "usat" if planar else "ssat",
         "rounding": 128 + 256 * (requant.zero_point + offset),
         "lo": requant.lo + offset,
         "hi": requant.hi + offset,
@@ -200,3 +282,12 @@ def _parameters(
         "clips_hi": int(requant.hi < 127),
         "shift": requant.shift,
     }
+
+
+def _places(planar: Planar | None, pixels: int, outputs: int) -> tuple[tuple[int, int], ...]:
+    """Offsets of each pair of pixels; where there is no second one, that of the first.
+
+    Both are written, the first one last.
+    """
+    place = [position(pixel) if planar else pixel * outputs for pixel in range(pixels)]
+    return tuple((place[i], place[min(i + 1, pixels - 1)]) for i in range(0, pixels, 2))
