@@ -16,13 +16,15 @@ from random_graphs import GraphMaker, extreme_images, ranges_on
 
 from codegen.build import build_host
 from codegen.ir import Graph, Node, Pads, Preprocess, Shape, Tensor, validate
-from codegen.kernels import FAMILIES, choose
+from codegen.kernels import FAMILIES, choose, stages
 from codegen.kernels.base import DISJOINT
 from codegen.onnx_import import import_onnx
 from codegen.ops import AvgPool, Conv, Depthwise, MaxPool
 from codegen.passes import simplify
 from codegen.plan import Plan, make_plan
 from codegen.plan.arena import ALIGNMENT, Life, lower_bound, place
+from codegen.plan.rows import make_network
+from codegen.plan.segments import Segments
 from codegen.qemu import run_host
 from codegen.quant.quantize import quantize
 
@@ -155,7 +157,7 @@ def test_published_models_are_near_the_bound(path: Path) -> None:
         pytest.skip("quantized ONNX files are refused")
     graph = simplify(import_onnx(path).graph)
     for objective in ("balanced", "cycles"):
-        plan = make_plan(graph, "cortex-m4", objective)
+        plan = make_plan(graph, "cortex-m3", objective)
         assert plan.lower_bound <= plan.arena_bytes <= 1.02 * plan.lower_bound
 
 
@@ -183,18 +185,19 @@ def unchanged(x: str, y: str, shape: Shape) -> Depthwise:
     return Depthwise(f"{x} to {y}", (x,), y, ones, zeros)
 
 
-def distance(graph: Graph) -> int:
-    kernel, _ = choose("portable", graph, graph.nodes[1])
-    return kernel.safe_distance(graph, graph.nodes[1], 0)
+def distance(graph: Graph, kernels: str) -> int:
+    network = make_network(graph, stages(kernels, graph))
+    return Segments(graph, network).distance(1, 2, "t1", "t0")
 
 
-def overlapping_plan(graph: Graph, below: int) -> Plan:
+def overlapping_plan(graph: Graph, below: int, kernels: str) -> Plan:
     """Whole layers, with t1 ``below`` bytes below t0 and everything else out of the way."""
-    plan = make_plan(graph, "cortex-m4", "cycles")
+    plan = make_plan(graph, "cortex-m4", "cycles", kernels=kernels)
     t0, t1 = plan.buffers["t0"], plan.buffers["t1"]
     assert t0.whole
     assert t1.whole
-    base = aligned(max(b.offset + b.size for b in plan.buffers.values()))
+    others = (*plan.buffers.values(), *plan.scratch.values())
+    base = aligned(max(b.offset + b.size for b in others))
     moved = {"t0": replace(t0, offset=base + below), "t1": replace(t1, offset=base)}
     end = max(b.offset + b.size for b in moved.values())
     return replace(plan, buffers={**plan.buffers, **moved}, arena_bytes=aligned(end))
@@ -216,17 +219,19 @@ def random_layers(seed: int, count: int) -> list[Graph]:
         maker = GraphMaker(number)
         maker._grow("in", kinds[number % len(kinds)](maker))
         graph = between(maker.nodes[0], maker.tensors["in"].shape)
-        if distance(graph) < DISJOINT:
+        if distance(graph, "portable") < DISJOINT:
             graphs.append(graph)
         if len(graphs) == count:
             break
     return graphs
 
 
-def run_overlapped(graphs: list[Graph], below: list[int], folder: Path) -> list[int]:
+def run_overlapped(
+    graphs: list[Graph], below: list[int], folder: Path, kernels: str
+) -> list[int]:
     """Indices of the graphs whose output is not the simulator's."""
     batch = Batch(graphs, [extreme_images(graph, seed) for seed, graph in enumerate(graphs)])
-    plans = [overlapping_plan(graph, b) for graph, b in zip(graphs, below, strict=True)]
+    plans = [overlapping_plan(graph, b, kernels) for graph, b in zip(graphs, below, strict=True)]
     sources = batch.write(folder / "c", plans=plans)
     program = build_host(sources, batch.NAME, folder / "b", check=False, optimize="-O1")
     output = run_host(program, batch.inputs, folder / "run", 60.0).output
@@ -241,16 +246,17 @@ def run_overlapped(graphs: list[Graph], below: list[int], folder: Path) -> list[
 
 
 @has("gcc")
+@pytest.mark.parametrize("kernels", FAMILIES)
 @pytest.mark.parametrize("seed", [0, 1000])
-def test_kernels_work_at_their_safe_distance(seed: int, tmp_path: Path) -> None:
+def test_kernels_work_at_their_safe_distance(seed: int, kernels: str, tmp_path: Path) -> None:
     graphs = random_layers(seed, 42)
     extra = np.random.default_rng(seed).integers(0, 30, len(graphs))
     extra[::2] = 0
     below = [
-        aligned(max(distance(graph), 0)) + ALIGNMENT * int(more)
+        aligned(max(distance(graph, kernels), 0)) + ALIGNMENT * int(more)
         for graph, more in zip(graphs, extra, strict=True)
     ]
-    assert run_overlapped(graphs, below, tmp_path) == []
+    assert run_overlapped(graphs, below, tmp_path, kernels) == []
 
 
 def test_the_random_layers_meet_every_kernel() -> None:
@@ -260,7 +266,8 @@ def test_the_random_layers_meet_every_kernel() -> None:
 
 
 @has("gcc")
-def test_half_the_safe_distance_is_too_little(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernels", FAMILIES)
+def test_half_the_safe_distance_is_too_little(kernels: str, tmp_path: Path) -> None:
     """The comparison would find a distance that is too small, for every kernel that has one."""
     rng = np.random.default_rng(5)
 
@@ -276,5 +283,5 @@ def test_half_the_safe_distance_is_too_little(tmp_path: Path) -> None:
         between(AvgPool("p", ("x",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
         between(MaxPool("p", ("x",), "y", (3, 3), (1, 1), same), (6, 6, 4)),
     ]
-    half = [aligned(distance(graph) // 2) for graph in graphs]
-    assert run_overlapped(graphs, half, tmp_path) == list(range(len(graphs)))
+    half = [aligned(distance(graph, kernels) // 2) for graph in graphs]
+    assert run_overlapped(graphs, half, tmp_path, kernels) == list(range(len(graphs)))
