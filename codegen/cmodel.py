@@ -27,6 +27,7 @@ from codegen.kernels.base import (
 )
 from codegen.kernels.layout import Planar
 from codegen.plan import STATE, Plan, Step
+from codegen.plan.rows import row_window
 from codegen.preprocess import pixel_table
 
 _CTYPES = {
@@ -78,13 +79,15 @@ class Call:
 class StageCalls:
     """What makes a row of a stage, or with ``at_once`` all rows.
 
-    ``reports`` are the statements by which the checking build tells the rows that were made.
+    ``reports`` are the statements by which the checking build tells the rows that were made, and
+    ``written`` the three stretches of the arena that the stage may write to.
     """
 
     index: int
     comment: str
     calls: tuple[Call, ...]
     reports: tuple[str, ...]
+    written: tuple[str, ...]
     rows: int
     at_once: bool
 
@@ -316,14 +319,21 @@ def _place(plan: Plan, tensor: str) -> str:
     return f"memory + {plan.buffers[tensor].offset}"
 
 
-def _row_place(plan: Plan, tensor: str) -> str:
-    """C expression for the first byte of the row ``row`` of a tensor."""
+def _row_offset(plan: Plan, tensor: str) -> str:
+    """C expression for where the row ``row`` of a tensor lies, in the arena or the output."""
     storage = plan.network.storage[tensor]
     buffer = plan.buffers.get(tensor)
     row = f"(row + {storage.top})" if storage.top else "row"
     if buffer and not buffer.whole:
         row += f" % {buffer.slots}"
-    return f"{_place(plan, tensor)} + {row} * {storage.row_bytes}"
+    start = f"{buffer.offset} + " if buffer else ""
+    return f"{start}{row} * {storage.row_bytes}"
+
+
+def _row_place(plan: Plan, tensor: str) -> str:
+    """C expression for the first byte of the row ``row`` of a tensor."""
+    memory = "memory" if tensor in plan.buffers else "output"
+    return f"{memory} + {_row_offset(plan, tensor)}"
 
 
 def _operands(plan: Plan, step: Step, call: KernelCall) -> Iterator[str]:
@@ -359,9 +369,29 @@ def _stage_calls(
         comment=_comment(f"{numbers}: {ops} {stage.name}: {shapes} -> {height}x{width}x{channels}"),
         calls=calls,
         reports=tuple(_reports(plan, step)),
+        written=_written(plan, step, any(call.at_once for call in made)),
         rows=height,
         at_once=any(call.at_once for call in made),
     )
+
+
+def _written(plan: Plan, step: Step, at_once: bool) -> tuple[str, ...]:
+    """The stretches of the arena that a stage writes to: its row, scratch memory, and padding."""
+    stage = step.stage
+    out, scratch = plan.buffers.get(stage.output), plan.scratch.get(step.phase)
+    row = scratched = padding = "BYTES(0, 0)"
+    if out and at_once:
+        row = f"BYTES({out.offset}, {out.size})"
+    elif out:
+        row = f"BYTES({_row_offset(plan, stage.output)}, {out.row_bytes})"
+    if scratch:
+        scratched = f"BYTES({scratch.offset}, {scratch.size})"
+    if (source := plan.network.storage[stage.inputs[0]]).planar:
+        window, buffer = row_window(stage.nodes[0]), plan.buffers[stage.inputs[0]]
+        first = f"row * {window.stride}"
+        inside = f"{first} >= {source.top} && {first} <= {source.top + source.rows - window.size}"
+        padding = f"BYTES({buffer.offset}, {inside} ? 0 : {buffer.size})"
+    return row, scratched, padding
 
 
 def _reports(plan: Plan, step: Step) -> Iterator[str]:

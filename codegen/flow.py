@@ -20,7 +20,7 @@ from codegen.measure import ModelSizes, measure_model
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.output import REPORT_NAME, new_folder
 from codegen.passes import simplify
-from codegen.plan import Plan, make_plan
+from codegen.plan import Plan, make_plan, stage_document
 from codegen.preprocess import for_channels, parse_preprocess, to_float
 from codegen.progress import Progress, silent
 from codegen.quant.calibrate import calibrate
@@ -116,6 +116,7 @@ class CompileReport:
                 "total": sum(known),
             },
             "layers": [self._layer(index) for index in range(len(self.plan.graph.nodes))],
+            "plan": [stage_document(self.plan, step) for step in self.plan.steps],
             "warnings": list(self.warnings),
         }
 

@@ -36,21 +36,24 @@ def show(
 
 
 def compiled(report: Document) -> Iterable[RenderableType]:
-    """Layers, flash by section, RAM by part and multiply-adds of a compiled network."""
-    names = ("#", "layer", "op", "kernel", "output", "multiply-adds", "RAM live")
+    """The plan, flash by section, RAM by part and multiply-adds of a compiled network."""
+    names = ("", "layers", "op", "kernel", "output", "made", "rows kept", "bytes", "RAM live")
     rows = [
         (
-            _number(layer["index"]),
-            _short(layer["name"]),
-            layer["op"],
-            layer["kernel"],
-            _shape(layer["output"]),
-            _number(layer["macs"]),
-            _number(layer["ram_live"]),
+            _number(stage["stage"]),
+            "+".join(map(str, stage["layers"])),
+            " + ".join(stage["ops"]),
+            f"{stage['kernel']} {(stage['variant'] or '').rpartition('_')[2]}".rstrip(),
+            _shape(stage["output"]),
+            f"segment {stage['segment']}, {'by row' if stage['streamed'] else 'whole'}",
+            _rows_kept(stage),
+            _number(stage["bytes"]),
+            _number(stage["ram_live"]),
         )
-        for layer in report["layers"]
+        for stage in report["plan"]
     ]
-    yield _table("layers", names, rows, left=(1, 2, 3), gap=1)
+    yield _table("plan", names, rows, left=(2, 3, 5, 6), gap=1)
+    yield from _refusals(report["plan"])
     yield _bytes("flash, bytes", report["flash"])
     yield _bytes("RAM, bytes", report["ram"])
     if report.get("simplified"):
@@ -60,6 +63,24 @@ def compiled(report: Document) -> Iterable[RenderableType]:
         f"{report['name']} for {report['core']}{where}: {_number(report['macs'])} multiply-adds, "
         f"{_number(report['parameters'])} parameters, written to {report['out']}"
     )
+
+
+def _rows_kept(stage: Document) -> str:
+    if stage["offset"] is None:
+        return "by the caller"
+    if stage["rows_kept"] == stage["rows"]:
+        return f"all {stage['rows']}"
+    return f"ring of {stage['rows_kept']}"
+
+
+def _refusals(plan: Sequence[Document]) -> Iterable[Text]:
+    """Why stages have not the fastest kernel, each reason once."""
+    stages: dict[str, list[str]] = {}
+    for stage in plan:
+        for reason in stage["refused"]:
+            stages.setdefault(reason, []).append(str(stage["stage"]))
+    for reason, numbers in stages.items():
+        yield Text(f"not {reason} (stage {', '.join(numbers)})")
 
 
 def _simplified(done: Document) -> str:

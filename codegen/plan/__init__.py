@@ -2,6 +2,16 @@
 
 from codegen.plan.model import Buffer, Plan, Segment, Step
 from codegen.plan.planner import STATE, make_plan
+from codegen.plan.report import stage_document
 from codegen.plan.segments import OBJECTIVES
 
-__all__ = ["OBJECTIVES", "STATE", "Buffer", "Plan", "Segment", "Step", "make_plan"]
+__all__ = [
+    "OBJECTIVES",
+    "STATE",
+    "Buffer",
+    "Plan",
+    "Segment",
+    "Step",
+    "make_plan",
+    "stage_document",
+]

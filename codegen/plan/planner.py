@@ -48,9 +48,7 @@ def make_plan(
     segments = Segments(graph, network)
     ends = segments.partition(objective)
     phase_of = [next(p for p, end in enumerate(ends) if index < end) for index in range(ends[-1])]
-    steps = tuple(
-        Step(index, stage, phase_of[index]) for index, stage in enumerate(network.stages)
-    )
+    steps = tuple(Step(index, stage, phase_of[index]) for index, stage in enumerate(network.stages))
     lives, slots = _lives(network, steps, ends, segments)
     offsets, arena_bytes, bound = _place_with_rings(lives)
     buffers, scratch = {}, {}

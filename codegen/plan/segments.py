@@ -23,6 +23,7 @@ _BALANCE = 1.02
 _LONGEST = 12
 """Layers of a segment after the first: more have never been of use, and take time to try."""
 
+
 @dataclass(frozen=True)
 class _Partition:
     """Segments of the first nodes: their peak in bytes, layers that stream, ends of segments."""
@@ -125,9 +126,7 @@ class Segments:
             return self.stream(start).distances[output].get(source, DISJOINT)
         if stage.kernel.gathers:
             return self._distance_by_rows(stage, source)
-        return stage.kernel.safe_distance(
-            self._graph, stage.nodes[0], stage.inputs.index(source)
-        )
+        return stage.kernel.safe_distance(self._graph, stage.nodes[0], stage.inputs.index(source))
 
     def _distance_by_rows(self, stage: Stage, source: str) -> int:
         """Safe distance of a stage that has read all that a row needs before it writes it."""

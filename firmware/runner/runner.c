@@ -26,15 +26,26 @@
 #define ARENA_SECTION
 #endif
 
-ARENA_SECTION __attribute__((aligned(16))) static uint8_t arena[MODEL_ARENA_BYTES];
+/* The checking build has guards around the arena. */
+#ifdef THUMBNET_CHECK
+enum { GUARD_BYTES = 16 };
+#else
+enum { GUARD_BYTES = 0 };
+#endif
+
+ARENA_SECTION __attribute__((aligned(16))) static uint8_t
+    arena[MODEL_ARENA_BYTES + 2 * GUARD_BYTES];
+static uint8_t *const model_arena = arena + GUARD_BYTES;
 static int8_t output[MODEL_OUTPUT_BYTES];
 static int8_t input_row[MODEL_ROW_BYTES];
 
 #ifdef THUMBNET_CHECK
 static int32_t trace_file = PORT_NO_FILE;
 static bool trace_failed;
+static bool overrun;
 
 void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uint32_t bytes);
+void thumbnet_overrun(uint32_t stage, uint32_t row, uint32_t offset);
 
 void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uint32_t bytes) {
     const uint32_t record[3] = {layer, row, bytes};
@@ -63,13 +74,37 @@ static void put_number(const char *name, uint64_t value) {
     port_text(digit);
 }
 
+#ifdef THUMBNET_CHECK
+/* A stage has written where it must not: said once, the run then fails. */
+void thumbnet_overrun(uint32_t stage, uint32_t row, uint32_t offset) {
+    if (!overrun) {
+        put_number("thumbnet overrun: stage ", stage);
+        put_number(" wrote outside its row ", row);
+        put_number(" to byte ", offset);
+        port_text(" of the arena\n");
+    }
+    overrun = true;
+}
+#endif
+
+enum { SPOILT = 0xA5 };
+
 /* The model may not depend on what is in the arena: give it something else than zeros. */
 static void spoil_arena(void) {
 #ifdef THUMBNET_CHECK
     for (size_t i = 0; i < sizeof arena; i++) {
-        arena[i] = 0xA5;
+        arena[i] = SPOILT;
     }
 #endif
+}
+
+static bool guards_are_whole(void) {
+    for (size_t i = 0; i < GUARD_BYTES; i++) {
+        if (arena[i] != SPOILT || model_arena[MODEL_ARENA_BYTES + i] != SPOILT) {
+            return false;
+        }
+    }
+    return true;
 }
 
 struct figures {
@@ -94,9 +129,9 @@ static void measured(void (*call)(void), bool count, struct figures *figures) {
 }
 
 static void nothing(void) {}
-static void begin(void) { model_begin(arena); }
-static void push(void) { model_push_row(arena, input_row); }
-static void finish(void) { model_finish(arena, output); }
+static void begin(void) { model_begin(model_arena); }
+static void push(void) { model_push_row(model_arena, input_row); }
+static void finish(void) { model_finish(model_arena, output); }
 
 static bool run_image(int32_t in, bool count, struct figures *figures) {
     struct figures empty = {0, 0};
@@ -122,6 +157,9 @@ static int run_images(int32_t in, int32_t out, uint32_t images) {
         }
         if (!port_write(out, output, sizeof output)) {
             return fail("output.bin cannot be written");
+        }
+        if (!guards_are_whole()) {
+            return fail("the model has written outside its arena");
         }
     }
     put_number("thumbnet images=", images);
@@ -158,6 +196,9 @@ int main(void) {
         return fail("trace.bin cannot be opened");
     }
     int status = run_files(in, out);
+    if (overrun && status == 0) {
+        status = fail("a stage has written outside its row");
+    }
     if ((!port_close(trace_file) || trace_failed) && status == 0) {
         status = fail("trace.bin cannot be written");
     }

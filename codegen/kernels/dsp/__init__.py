@@ -10,19 +10,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.ir import Graph, Node
+from codegen.ir import Graph, Node, QParams
 from codegen.kernels.base import (
     INPUTS,
     OUTPUT_ROW,
     ROW,
     SCRATCH,
+    CArray,
     Kernel,
     KernelCall,
     Parameters,
     RowPlan,
     Variant,
 )
-from codegen.kernels.dsp import gather, product
+from codegen.kernels.dsp import depthwise, gather, product
 from codegen.kernels.layout import Planar, pairs_bytes
 from codegen.ops import Conv, Depthwise
 
@@ -67,11 +68,10 @@ class _Product(Kernel):
     ) -> tuple[KernelCall, ...]:
         """Gaps and product of a row; ``stored`` is added to int8 values in the pairs."""
         out = graph.tensors[conv.output]
-        x, y = graph.tensors[conv.inputs[0]].q, out.q
-        assert x is not None and y is not None
+        x, y = _q(graph, conv.inputs[0]).zero_point, _q(graph, conv.output).zero_point
         return (
-            *self._gaps(rows.planar_out, rows, y.zero_point + 128),
-            *product.calls(graph, conv, order, x.zero_point + stored, out.shape[1], rows),
+            *self._gaps(rows.planar_out, rows, y + 128),
+            *product.calls(graph, conv, order, x + stored, out.shape[1], rows),
         )
 
 
@@ -79,6 +79,12 @@ def _gather(template: str, parameters: Parameters, label: str) -> KernelCall:
     return KernelCall(
         parameters, template=template, label=label, operands=(INPUTS, SCRATCH, ROW)
     )
+
+
+def _q(graph: Graph, tensor: str) -> QParams:
+    q = graph.tensors[tensor].q
+    assert q is not None
+    return q
 
 
 def _natural_order(inputs: int) -> tuple[int, ...]:
@@ -132,15 +138,14 @@ class Convolution(_Product):
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Conv)
-        (shape,), x = graph.shapes(node), graph.tensors[node.inputs[0]].q
-        assert x is not None
+        (shape,) = graph.shapes(node)
         parameters = gather.im2col_parameters(
             shape,
             graph.tensors[node.output].shape,
             node.kernel,
             node.stride,
             node.pads,
-            x.zero_point,
+            _q(graph, node.inputs[0]).zero_point,
             rows.slots_in[0],
         )
         size = "x".join(map(str, node.kernel))
@@ -173,7 +178,7 @@ class DepthwiseProduct(_Product):
             return "its input is not made by a matrix product"
         if len(graph.consumers(node.inputs[0])) != 1:
             return "its input is read by other layers"
-        return depthwise.refuses(graph, node)
+        return depthwise.refuses(node, _q(graph, node.inputs[0]).zero_point)
 
     def planar_input(self, graph: Graph, node: Node) -> Planar | None:
         assert isinstance(node, Depthwise)
@@ -186,10 +191,37 @@ class DepthwiseProduct(_Product):
         assert isinstance(node, Depthwise)
         conv = graph.consumers(node.output)[0]
         assert isinstance(conv, Conv)
-        planar = Planar(graph.shapes(node)[0], node.pads)
-        made = depthwise.call(graph, node, planar, rows.slots_in[0])
         rest = self._product(graph, conv, self._order(graph, node), 128, rows)
-        return (made, *(replace(call, layer=1) for call in rest))
+        return (
+            self._depthwise(graph, node, rows.slots_in[0]),
+            *(replace(call, layer=1) for call in rest),
+        )
+
+    def _depthwise(self, graph: Graph, node: Depthwise, slots_in: int) -> KernelCall:
+        planar, q = Planar(graph.shapes(node)[0], node.pads), _q(graph, node.inputs[0])
+        _, out_width, channels = graph.tensors[node.output].shape
+        function = depthwise.depthwise_function(node, planar, q, out_width)
+        constants = depthwise.packed_constants(function.window, node, q.zero_point)
+        size = "x".join(map(str, node.kernel))
+        return KernelCall(
+            {
+                "function": function,
+                "kernel_height": node.kernel[0],
+                "stride_y": node.stride[0],
+                "pad_top": node.pads.top,
+                "pads": int(node.pads.top > 0 or node.pads.bottom > 0),
+                "in_height": planar.shape[0],
+                "row_bytes": planar.row_bytes,
+                "lead": planar.lead,
+                "slots_in": slots_in,
+                "zero": q.zero_point + 128,
+            },
+            (CArray("constants", constants),),
+            template="depthwise_row",
+            label=f"{size}s{node.stride[1]}_{planar.shape[1]}x{channels}",
+            operands=(INPUTS, SCRATCH, ROW),
+            assembly=True,
+        )
 
 
-KERNELS: tuple[Kernel, ...] = (Pointwise(), Convolution())
+KERNELS: tuple[Kernel, ...] = (DepthwiseProduct(), Pointwise(), Convolution())
