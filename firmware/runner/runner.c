@@ -28,7 +28,7 @@
 
 /* The checking build has guards around the arena. */
 #ifdef THUMBNET_CHECK
-enum { GUARD_BYTES = 16 };
+enum { GUARD_BYTES = 16, SPOILT = 0xA5 };
 #else
 enum { GUARD_BYTES = 0 };
 #endif
@@ -87,8 +87,6 @@ void thumbnet_overrun(uint32_t stage, uint32_t row, uint32_t offset) {
 }
 #endif
 
-enum { SPOILT = 0xA5 };
-
 /* The model may not depend on what is in the arena: give it something else than zeros. */
 static void spoil_arena(void) {
 #ifdef THUMBNET_CHECK
@@ -99,11 +97,13 @@ static void spoil_arena(void) {
 }
 
 static bool guards_are_whole(void) {
+#ifdef THUMBNET_CHECK
     for (size_t i = 0; i < GUARD_BYTES; i++) {
         if (arena[i] != SPOILT || model_arena[MODEL_ARENA_BYTES + i] != SPOILT) {
             return false;
         }
     }
+#endif
     return true;
 }
 

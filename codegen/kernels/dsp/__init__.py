@@ -75,12 +75,6 @@ class _Product(Kernel):
         )
 
 
-def _gather(template: str, parameters: Parameters, label: str) -> KernelCall:
-    return KernelCall(
-        parameters, template=template, label=label, operands=(INPUTS, SCRATCH, ROW)
-    )
-
-
 def _q(graph: Graph, tensor: str) -> QParams:
     q = graph.tensors[tensor].q
     assert q is not None
@@ -91,39 +85,8 @@ def _natural_order(inputs: int) -> tuple[int, ...]:
     return (*range(inputs), -1) if inputs % 2 else tuple(range(inputs))
 
 
-class Pointwise(_Product):
-    """1x1, stride 1, and fully connected layers: the pixels of a row are gathered as they are."""
-
-    name = "pack"
-    op = Conv.op
-
-    def refuses(self, graph: Graph, node: Node) -> str | None:
-        assert isinstance(node, Conv)
-        whole_map = node.kernel == graph.shapes(node)[0][:2] and not node.pads.any
-        if not node.pointwise and not (whole_map and node.kernel[0] == 1):
-            return "not 1x1 with stride 1"
-        return product.refuses(graph, node)
-
-    def _pixels(self, graph: Graph, node: Node) -> tuple[int, int]:
-        """Pixels of a row, and inputs of each."""
-        width = graph.tensors[node.output].shape[1]
-        return width, graph.tensors[node.inputs[0]].row_size // width
-
-    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
-        return _natural_order(self._pixels(graph, node)[1])
-
-    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
-        assert isinstance(node, Conv)
-        pixels, inputs = self._pixels(graph, node)
-        parameters = gather.pack_parameters(pixels, inputs, rows.slots_in[0], pixels * inputs)
-        return (
-            _gather("pack", parameters, f"{pixels}x{inputs}"),
-            *self._product(graph, node, self._order(graph, node), 0, rows),
-        )
-
-
 class Convolution(_Product):
-    """Any kernel, stride and padding: the windows of a row are gathered."""
+    """Any kernel, stride and padding, 1x1 and fully connected: the windows of a row are gathered."""
 
     name = "im2col"
     op = Conv.op
@@ -149,11 +112,13 @@ class Convolution(_Product):
             rows.slots_in[0],
         )
         size = "x".join(map(str, node.kernel))
-        label = f"{size}s{node.stride[0]}_{shape[1]}x{shape[2]}"
-        return (
-            _gather("im2col", parameters, label),
-            *self._product(graph, node, self._order(graph, node), 0, rows),
+        windows = KernelCall(
+            parameters,
+            template="im2col",
+            label=f"{size}s{node.stride[1]}_{shape[1]}x{shape[2]}",
+            operands=(INPUTS, SCRATCH, ROW),
         )
+        return (windows, *self._product(graph, node, self._order(graph, node), 0, rows))
 
 
 class DepthwiseProduct(_Product):
@@ -224,4 +189,4 @@ class DepthwiseProduct(_Product):
         )
 
 
-KERNELS: tuple[Kernel, ...] = (DepthwiseProduct(), Pointwise(), Convolution())
+KERNELS: tuple[Kernel, ...] = (DepthwiseProduct(), Convolution())
