@@ -38,7 +38,17 @@ class NoRegisterError(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """LDR or LDRB; ``step`` is added to the base afterwards."""
+    """LDR or LDRB.
+
+    Attributes:
+        target: Register.
+        base: Register.
+        offset: Bytes added to the base.
+        step: Added to the base afterwards.
+        byte: A byte instead of a word.
+        index: Register added to the base.
+        advances: ``offset`` is added to the base register itself.
+    """
 
     kind: ClassVar[str] = "load"
     target: str
@@ -46,6 +56,8 @@ class Load:
     offset: int
     step: int = 0
     byte: bool = False
+    index: str = ""
+    advances: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,17 @@ class Unpack:
     target: str
     source: str
     rotate: int
+
+
+@dataclass(frozen=True)
+class Pack:
+    """PKHBT of the lower halves of two words, or PKHTB of the upper ones."""
+
+    kind: ClassVar[str] = "pack"
+    upper: bool
+    target: str
+    low: str
+    high: str
 
 
 @dataclass(frozen=True)
@@ -119,15 +142,16 @@ class Store:
 
 @dataclass(frozen=True)
 class Advance:
-    """ADD or SUB of an encodable number."""
+    """ADD of an encodable number to ``source``, or to the register itself."""
 
     kind: ClassVar[str] = "advance"
     target: str
     amount: int
+    source: str = ""
 
 
 Instruction = (
-    Load | Save | Unpack | MultiplyAdd | Constant | Requantize | Clamp | Store | Advance
+    Load | Save | Unpack | Pack | MultiplyAdd | Constant | Requantize | Clamp | Store | Advance
 )
 
 
@@ -137,7 +161,7 @@ def cycles(code: Iterable[Instruction]) -> int:
     for op in code:
         total += 1
         if isinstance(op, Load):
-            total += before in ("", op.base)
+            total += not before or before in (op.base, op.index)
             before = op.target
         else:
             before = ""
@@ -183,13 +207,13 @@ class Section:
     Attributes:
         channel: Channel of the body.
         outputs: First and last pixel.
-        row: Row of the kernel, or None for the requantization.
+        what: The rows of the kernel, or the requantization.
         code: The instructions.
     """
 
     channel: int
     outputs: tuple[int, int]
-    row: int | None
+    what: str
     code: tuple[Instruction, ...]
 
     @property
@@ -358,8 +382,9 @@ class Writer:
         self._held_weights = None
 
     def _section(self, channel: int, strip: range, row: int | None) -> None:
+        what = "requantized" if row is None else f"row {row}"
         outputs = (strip[0], strip[-1])
-        self._sections.append(Section(channel, outputs, row, tuple(self._code)))
+        self._sections.append(Section(channel, outputs, what, tuple(self._code)))
         self._code = []
 
     def _constant(self, channel: int, word: int, target: str) -> Load:
