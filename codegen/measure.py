@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,25 +42,33 @@ def measure_model(folder: Path, name: str, core: Core, build_dir: Path) -> Model
     """
     compiler = find_tool("arm-none-eabi-gcc")
 
-    def build(stem: str) -> Path:
-        target = build_dir / f"{stem}.o"
-        source = folder / f"{stem}.c"
+    def build(source: Path) -> Path:
+        target = build_dir / f"{source.stem}.o"
         flags = (*core.gcc_flags, *_FLAGS, "-fstack-usage", f"-I{folder}")
         run([compiler, *flags, "-c", str(source), "-o", str(target)], _TIMEOUT)
         return target
 
     with ThreadPoolExecutor(2) as pool:
-        objects = [elf_sizes(path) for path in pool.map(build, (name, f"{name}_weights"))]
+        sources = (folder / f"{name}.c", folder / f"{name}_weights.c", *folder.glob("*.S"))
+        objects = [elf_sizes(path) for path in pool.map(build, sources)]
     return ModelSizes(
         weights=sum(sizes.weights for sizes in objects),
         tables=sum(sizes.rodata for sizes in objects),
         code=sum(sizes.code for sizes in objects),
-        stack=_stack(build_dir / f"{name}.su"),
+        stack=_stack(build_dir / f"{name}.su") + max(map(_assembly_stack, sources)),
     )
 
 
+def _assembly_stack(source: Path) -> int:
+    """Bytes of the largest frame of a function in assembly: all push nine registers."""
+    if source.suffix != ".S":
+        return 0
+    frames = re.findall(r"^ +sub +sp, sp, #(\d+)$", source.read_text(encoding="ascii"), re.M)
+    return 9 * 4 + max(map(int, frames))
+
+
 def _stack(usage: Path) -> int:
-    """Bytes of the deepest call: NAME_run, push_rows or finish, make_row, one kernel."""
+    """Bytes of the deepest call in C: NAME_run, push_rows or finish, make_row, one kernel."""
     lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())
     depth = [0, 0, 0, 0]
     for place, size, *_ in lines:
