@@ -18,8 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from codegen.kernels.dsp.depthwise_code import (
+from codegen.kernels.dsp.depthwise.code import (
+    INSTRUCTION_BYTES,
+    REACH_AHEAD,
+    REACH_BACK,
     Advance,
     Clamp,
     Constant,
@@ -35,7 +39,7 @@ from codegen.kernels.dsp.depthwise_code import (
     Unpack,
     encodable,
 )
-from codegen.kernels.dsp.depthwise_window import Window
+from codegen.kernels.dsp.depthwise.window import Window
 from codegen.kernels.layout import pair_halfword
 
 ROW, OUTPUT = "r0", "r1"
@@ -46,19 +50,8 @@ _PACKED_WEIGHTS = ("r11", "r12", "lr")
 _STEP = 4
 _RECORD = 28
 """Bytes of constants a channel: bias, two words of row 2, three of rows 0 and 1, multiplier."""
-_REACH = 4095
-_INDEX_REACH = 255
+_OTHER_BYTES = 60
 _BRANCH_CYCLES = 3
-
-LAYOUT = (
-    ((2, 0), (2, 1)),
-    ((2, 1), (2, 2)),
-    ((0, 0), (1, 0)),
-    ((0, 1), (1, 1)),
-    ((0, 2), (1, 2)),
-)
-"""Row and column of the weights in the halves of each word of a record, between bias and
-multiplier."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +63,12 @@ class Frame:
         end: Where those of this half of the channels end.
         last: Where all end.
         row1: From row 0 to row 1.
-        row2: From the word of row 0 before to that of row 2; in ``row2_first`` from the last word
-            of the channel before.
-        row_end: Where row 0 is at the end of the loop.
-        bias: Of this channel, like the next ones.
-        multiplier: See the arithmetic contract.
-        weights: Two words of row 2.
+        row2: From the word before, in row 0, to that of row 2.
+        row2_first: The same for the first word: from the last one of the channel before.
+        row_end: The word of row 0 behind which the loop ends.
+        bias: This channel's.
+        multiplier: This channel's.
+        weights: This channel's two words of row 2.
         size: Bytes.
     """
 
@@ -101,23 +94,32 @@ class Walk:
 
     Attributes:
         before: Steps before the loop.
-        loop: Two steps, or nothing.
+        loop: The steps of a round, or nothing.
         after: Steps behind the loop.
         first_step: Bytes from the last word of a channel to the first one of the next.
         halves: Channels of the lower halfwords and of the upper ones.
         cycles: Estimate of a call on a Cortex-M4.
-        instructions: How many there are, about.
+        code_bytes: Estimate.
+        compared: Registers whose equality ends the channels; the first one also ends the loop,
+            when it equals the pointer to row 0.
+        frame: The frame.
     """
 
+    form: ClassVar[str] = "walk"
+    compared: ClassVar[tuple[str, str]] = (_Y, _Z)
+    frame: ClassVar[Frame] = FRAME
     before: tuple[Section, ...]
     loop: tuple[Section, ...]
     after: tuple[Section, ...]
     first_step: int
     halves: tuple[int, int]
     cycles: int
-    instructions: int
-    compared: tuple[str, str] = (_Y, _Z)
-    frame: Frame = FRAME
+    code_bytes: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the frame."""
+        return self.frame.size
 
 
 def walks(window: Window) -> bool:
@@ -127,28 +129,29 @@ def walks(window: Window) -> bool:
         and window.stride == 1
         and window.skips_padding
         and _words(window) >= 2
-        and _first_step(window) <= _INDEX_REACH
-        and _place(window, 4) <= _REACH
+        and _first_step(window) <= REACH_BACK
+        and _place(window, 4) <= REACH_AHEAD
     )
 
 
-def walk(window: Window, epilogue: Epilogue, looped: bool) -> Walk:
+def make_walk(window: Window, epilogue: Epilogue, turn: int) -> Walk:
     """The code for a row.
 
     Args:
         window: The row; one that `walks`.
         epilogue: Its requantization.
-        looped: The steps in the middle are a loop, not written out.
+        turn: Steps of a round of the loop, an even number; 0 if all are written out.
     """
     words = _words(window)
-    rounds = (words - 2) // 2 if looped else 0
-    start = words - 1 - 2 * rounds
+    rounds = (words - 2) // turn if turn else 0
+    start = words - 1 - turn * rounds
     writer = _Writer(window, epilogue, rounds > 0, words)
     before = writer.steps(range(start))
     loop: list[Section] = []
     if rounds:
-        loop = writer.steps(range(start, start + 2))
-        writer.end_round(loop, rounds)
+        began = writer.at
+        loop = writer.steps(range(start, start + turn))
+        writer.end_round(loop, turn, rounds, began)
     after = writer.steps(range(words - 1, words))
     writer.end_channel(after)
     lower = -(-window.channels // 2)
@@ -163,7 +166,7 @@ def walk(window: Window, epilogue: Epilogue, looped: bool) -> Walk:
         first_step=_first_step(window),
         halves=(lower, window.channels - lower),
         cycles=channel * window.channels + 60,
-        instructions=sum(len(section.code) for section in sections) + 40,
+        code_bytes=INSTRUCTION_BYTES * sum(len(s.code) for s in sections) + _OTHER_BYTES,
     )
 
 
@@ -190,7 +193,7 @@ class _Writer:
         self._epilogue = epilogue
         self._looped = looped
         self._words = words
-        self._at = 0
+        self.at = 0
         """Place in the pairs where the pointer is."""
 
     def steps(self, words: range) -> list[Section]:
@@ -209,11 +212,12 @@ class _Writer:
                 sections.append(Section(0, outputs, what, tuple(code)))
         return sections
 
-    def end_round(self, loop: list[Section], rounds: int) -> None:
+    def end_round(self, loop: list[Section], turn: int, rounds: int, began: int) -> None:
         """Advances the pointer to the pairs and tests where row 0 is."""
-        amount = _place(self._window, 2 * _STEP)
-        self._at += amount * rounds
-        code = [Advance(OUTPUT, part) for part in encodable(amount)]
+        amount = _place(self._window, turn * _STEP)
+        code: list[Instruction] = []
+        code += [Advance(OUTPUT, part) for part in encodable(began + amount - self.at)]
+        self.at = began + amount * rounds
         code.append(Load(_Y, "sp", FRAME.row_end))
         last = loop.pop()
         # The load joins the one of the multiplier.
@@ -223,7 +227,7 @@ class _Writer:
     def end_channel(self, after: list[Section]) -> None:
         """Moves the pointer to the pairs to the next channel."""
         last = after.pop()
-        amount = encodable(8 - self._at)
+        amount = encodable(8 - self.at)
         code = (*last.code, *(Advance(OUTPUT, part) for part in amount))
         after.append(Section(0, last.outputs, last.what, code))
 
@@ -251,8 +255,7 @@ class _Writer:
                 Load(_Z, "sp", FRAME.weights[1]),
                 Load(_X, ROW, 0, index=_X),
             ]
-        carried = {} if first else dict(list(sums.items())[:2])
-        opened = set(carried)
+        opened = set() if first else set(sorted(sums)[:2])
         # The register of the last but one sum is free until the second pair opens it.
         for pair, pixels in ((0, packed), (1, _X)):
             taps = list(self._window.taps(_STEP * word + 2 * pair, range(self._window.out_width)))
@@ -267,6 +270,7 @@ class _Writer:
         return code
 
     def _constants(self, bias: str) -> list[Instruction]:
+        """A channel's record, and what is kept of it in the frame."""
         pointer, multiplier = _SUMS[0][2], _SUMS[0][3]
         targets = (bias, _Y, _Z, *_PACKED_WEIGHTS, multiplier)
         code: list[Instruction] = [
@@ -274,9 +278,7 @@ class _Writer:
             Load(_X, "sp", FRAME.row2_first),
             Load(bias, pointer, 0, step=_RECORD),
         ]
-        code += [
-            Load(target, pointer, 4 * i - _RECORD) for i, target in enumerate(targets) if i > 0
-        ]
+        code += [Load(targets[i], pointer, 4 * i - _RECORD) for i in range(1, len(targets))]
         code.append(Load(_X, ROW, 0, index=_X))
         code += [
             Save(pointer, FRAME.constants),
@@ -295,6 +297,7 @@ class _Writer:
         return code
 
     def _packed_rows(self, word: int, sums: dict[int, str], first: bool) -> list[Instruction]:
+        """Rows 0 and 1, a column of both at a time; all sums are open."""
         step = _first_step(self._window) if first else _STEP
         code: list[Instruction] = [
             Load(_Y, "sp", FRAME.row1),
@@ -306,7 +309,9 @@ class _Writer:
         code.append(Pack(False, _Z, _X, _Y))
         if 1 in columns:
             code.append(Pack(True, _Y, _X, _Y))
-        for i, (pixels, source) in zip(columns, ((_X, _Z), (_X, _Y), (_Z, _Z), (_Y, _Y))):
+        unpacked = ((_X, _Z), (_X, _Y), (_Z, _Z), (_Y, _Y))
+        for i in columns:
+            pixels, source = unpacked[i]
             taps = [
                 (kx, sums[output])
                 for kx in (2, 1, 0)
@@ -334,9 +339,9 @@ class _Writer:
         return code
 
     def _store(self, output: int, register: str) -> Sequence[Instruction]:
-        offset = _place(self._window, output) - self._at
-        if 0 <= offset <= _REACH:
+        offset = _place(self._window, output) - self.at
+        if 0 <= offset <= REACH_AHEAD:
             return [Store(register, OUTPUT, offset)]
-        self._at += offset
+        self.at += offset
         moves = [Advance(OUTPUT, part) for part in encodable(offset)]
         return [*moves, Store(register, OUTPUT, 0)]

@@ -16,6 +16,10 @@ HALVES = ("b", "t")
 """Suffixes of SMLAxy: bottom and top half of a register."""
 
 
+Place = tuple[int, int]
+"""Row and column of the kernel."""
+
+
 @dataclass(frozen=True)
 class Tap:
     """One multiply-add: of a pair of pixels with a word of weights, or of halves of them.
@@ -61,6 +65,7 @@ class Window:
         channels: Planes of an input row.
         plane: Bytes from plane to plane.
         skips_padding: Padding is zero: its products need not be added.
+        packs_rows: Rows 0 and 1 of a 3x3 kernel are multiplied together; see `walk`.
     """
 
     kernel: tuple[int, int]
@@ -71,6 +76,7 @@ class Window:
     channels: int
     plane: int
     skips_padding: bool
+    packs_rows: bool = False
 
     @cached_property
     def words(self) -> tuple[tuple[int, int | None], ...]:
@@ -81,16 +87,25 @@ class Window:
         held = {kx for pair in pairs for kx in pair}
         return (*pairs, *((kx, None) for kx in range(width) if kx not in held))
 
+    @cached_property
+    def layout(self) -> tuple[tuple[Place, Place | None], ...]:
+        """Row and column of the weights in each word of a channel's record, bottom and top."""
+        packed = 2 if self.packs_rows else 0
+        singles = (
+            ((ky, low), None if high is None else (ky, high))
+            for ky in range(packed, self.kernel[0])
+            for low, high in self.words
+        )
+        return (*singles, *(((0, kx), (1, kx)) for kx in range(self.kernel[1] if packed else 0)))
+
     @property
     def record(self) -> int:
         """Words of constants a channel: bias, weights, multiplier."""
-        return 2 + self.kernel[0] * len(self.words)
+        return 2 + len(self.layout)
 
     def weight_place(self, kx: int) -> tuple[int, int]:
         """Word of a row, and half of it, that holds a column of the kernel."""
-        return next(
-            (i, pair.index(kx)) for i, pair in enumerate(self.words) if kx in pair
-        )
+        return next((i, pair.index(kx)) for i, pair in enumerate(self.words) if kx in pair)
 
     def pieces(self, outputs: range) -> Iterator[Piece]:
         """What some outputs need of a row, from left to right."""

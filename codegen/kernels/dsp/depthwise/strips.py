@@ -1,46 +1,32 @@
-"""Depthwise convolution of the dsp family: planar rows in, pairs out; code and constants.
-
-The function is generated for its shape, ``void name(const int8_t *const *rows, int16_t *x, const
-int32_t *constants)``; see templates/kernels/dsp/depthwise.S.jinja and its portable twin. The
-constants are a record a channel: the bias, for each row of the kernel the words of
-`Window.words`, the multiplier.
-"""
+"""How a depthwise row is cut into strips: the bodies, how often they run, and what joins them."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from codegen.ir import QParams, Requant
-from codegen.kernels.dsp.depthwise_code import (
+from codegen.kernels.dsp.depthwise.body import (
+    CONSTANTS,
     Body,
     Cell,
-    Epilogue,
     Homes,
     NoRegisterError,
     Writer,
 )
-from codegen.kernels.dsp.depthwise_window import Window
-from codegen.kernels.layout import Planar, pair_halfword
-from codegen.ops import Depthwise
+from codegen.kernels.dsp.depthwise.code import INSTRUCTION_BYTES, Epilogue, merit
+from codegen.kernels.dsp.depthwise.window import Window
+from codegen.kernels.layout import pair_halfword
 
-CODE_BYTES = 1400
-"""Code that a function takes at most where there is a choice."""
-_BYTES_PER_INSTRUCTION = 4
 _FURTHER_BODY_CYCLES = 40
 """Of a pass over all channels, beside them."""
-_LARGEST_KERNEL = 7
+_FURTHER_BODY_BYTES = 70
+_REPEATED_BODY_BYTES = 60
 _LARGEST_STRIP = 9
 _SIZES_TRIED = 4
 _WRITTEN_OUT = 4
 """Strips of a row that are written out rather than put into a loop."""
-_ZERO = 128
-"""What is added to an int8 value to keep it as a byte."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +60,15 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Code:
-    """A depthwise function in assembly.
+class Strips:
+    """A function of strips.
 
     Attributes:
         passes: Its parts.
         rows: Pointers to rows.
         output: Pointer to the pairs.
         end: End of the constants of this half of the channels.
-        frame: Bytes of the frame.
+        frame_bytes: Bytes of the frame.
         last: Slot of the end of all constants.
         count: Slot of the number of repetitions to go.
         halves: Channels of the lower halfwords and of the upper ones.
@@ -90,139 +76,17 @@ class Code:
         code_bytes: Estimate.
     """
 
+    form: ClassVar[str] = "strips"
     passes: tuple[Pass, ...]
     rows: tuple[Cell, ...]
     output: Cell
     end: Cell
-    frame: int
+    frame_bytes: int
     last: int
     count: int
     halves: tuple[int, int]
     cycles: int
     code_bytes: int
-
-
-@dataclass(frozen=True)
-class DepthwiseFunction:
-    """Everything that the templates write into a function.
-
-    Attributes:
-        window: Its shape.
-        epilogue: Its requantization.
-    """
-
-    window: Window
-    epilogue: Epilogue
-
-    @property
-    def record(self) -> int:
-        """Words of constants a channel."""
-        return self.window.record
-
-    @property
-    def places(self) -> tuple[tuple[int, int], ...]:
-        """For each column of the kernel its word in a row of the record, and the half."""
-        return tuple(self.window.weight_place(kx) for kx in range(self.window.kernel[1]))
-
-    @property
-    def code(self) -> Code:
-        """The assembly."""
-        return _code(self.window, self.epilogue)
-
-
-def refuses(node: Depthwise, input_zero: int) -> str | None:
-    """Why the function cannot compute a layer, or None if it can.
-
-    Args:
-        node: The quantized layer.
-        input_zero: Zero point of the input, int8.
-    """
-    if node.requant is None:
-        return "not quantized"
-    if node.multiplier != 1:
-        return "more than one output channel for an input channel"
-    if max(node.kernel) > _LARGEST_KERNEL:
-        return f"kernel larger than {_LARGEST_KERNEL}x{_LARGEST_KERNEL}"
-    if node.stride[1] > 2:
-        return "stride above 2"
-    weight = node.weight.astype(np.int64).reshape(-1, node.bias.size)
-    bias = _bias(node, input_zero)
-    # As bytes the inputs are 0..255; sums start from the bias.
-    worst = np.abs(bias) + 255 * np.abs(weight).sum(axis=0)
-    if int(worst.max()) << node.requant.shift >= 1 << 31:
-        return "a sum may outgrow 32 bits"
-    return None
-
-
-def depthwise_function(
-    node: Depthwise, planar: Planar, input_q: QParams, out_width: int
-) -> DepthwiseFunction:
-    """The function for a layer.
-
-    Args:
-        node: The quantized layer; not one that `refuses`.
-        planar: The input's rows.
-        input_q: The input's quantization.
-        out_width: Pixels of an output row.
-    """
-    assert node.requant is not None
-    _, width, channels = planar.shape
-    last = (out_width - 1) * node.stride[1] - node.pads.left
-    meets_image = node.pads.left < node.kernel[1] and last < width
-    window = Window(
-        kernel=node.kernel,
-        stride=node.stride[1],
-        pad_left=node.pads.left,
-        in_width=width,
-        out_width=out_width,
-        channels=channels,
-        plane=planar.plane,
-        skips_padding=input_q.zero_point == -_ZERO and meets_image,
-    )
-    return DepthwiseFunction(window, _epilogue(node.requant))
-
-
-def packed_constants(
-    window: Window, node: Depthwise, input_zero: int
-) -> NDArray[np.int32]:
-    """Constants of a function.
-
-    Args:
-        window: Its shape.
-        node: The layer.
-        input_zero: Zero point of the input, int8; folded into the bias.
-
-    Returns:
-        int32 [C, record]: bias; for each row of the kernel its words of two weights, the right one
-        in the upper half; multiplier.
-    """
-    assert node.requant is not None
-    weight = node.weight.astype(np.int64)[..., 0]
-    columns = [[pair[0], pair[1]] for pair in window.words]
-    low = np.stack([weight[:, lo] for lo, _ in columns], axis=1)
-    high = np.stack(
-        [weight[:, hi] if hi is not None else np.zeros_like(weight[:, 0]) for _, hi in columns],
-        axis=1,
-    )
-    words = (high << 16) | (low & 0xFFFF)  # [kh, words, C]
-    channels = weight.shape[2]
-    record = np.empty((channels, window.record), np.int64)
-    record[:, 0] = _bias(node, input_zero)
-    record[:, 1:-1] = words.reshape(-1, channels).T
-    record[:, -1] = node.requant.multiplier
-    return record.astype(np.int32)
-
-
-def _bias(node: Depthwise, input_zero: int) -> NDArray[np.int64]:
-    """The bias for inputs as bytes."""
-    weight = node.weight.astype(np.int64).reshape(-1, node.bias.size)
-    return np.asarray(node.bias.astype(np.int64) - (input_zero + _ZERO) * weight.sum(axis=0))
-
-
-def _epilogue(requant: Requant) -> Epilogue:
-    return Epilogue(
-        requant.shift, requant.zero_point + _ZERO, requant.lo + _ZERO, requant.hi + _ZERO
-    )
 
 
 @dataclass(frozen=True)
@@ -256,10 +120,19 @@ def _partitions(window: Window, size: int) -> Iterator[tuple[_Part, ...]]:
         yield (_Part(_strips(0, step, size), repeats), *last)
 
 
-@functools.lru_cache(maxsize=256)
-def _code(window: Window, epilogue: Epilogue) -> Code:
-    """The fastest code that is not too large, or else the smallest."""
-    plain: list[tuple[Code, tuple[_Part, ...]]] = []
+def make_strips(window: Window, epilogue: Epilogue, limit: int) -> Strips:
+    """The best code, see `merit`.
+
+    Args:
+        window: The row.
+        epilogue: Its requantization.
+        limit: Bytes of code.
+    """
+
+    def order(code: Strips) -> tuple[bool, float]:
+        return merit(code.cycles, code.code_bytes, limit)
+
+    plain: list[tuple[Strips, tuple[_Part, ...]]] = []
     sizes = range(min(window.out_width, _LARGEST_STRIP), 0, -1)
     feasible = 0
     for size in sizes:
@@ -271,19 +144,13 @@ def _code(window: Window, epilogue: Epilogue) -> Code:
         feasible += len(plain) > before
         if feasible == _SIZES_TRIED:
             break
-    _, parts = min(plain, key=lambda found: _merit(found[0]))
+    _, parts = min(plain, key=lambda found: order(found[0]))
     found = []
     for unroll in _unrolls(window):
         for homes in _homes(window):
             with contextlib.suppress(NoRegisterError):
                 found.append(_assemble(window, epilogue, parts, homes, unroll))
-    return min(found, key=_merit)
-
-
-def _merit(code: Code) -> tuple[bool, int, int]:
-    """Less is better."""
-    too_large = code.code_bytes > CODE_BYTES
-    return too_large, code.code_bytes if too_large else code.cycles, code.code_bytes
+    return min(found, key=order)
 
 
 def _halves(window: Window) -> tuple[int, int]:
@@ -310,7 +177,7 @@ def _assemble(
     parts: Sequence[_Part],
     homes: Homes,
     unroll: int,
-) -> Code:
+) -> Strips:
     """Writes all bodies and joins them.
 
     Raises:
@@ -330,7 +197,7 @@ def _assemble(
         return (
             *(Move(cell, row - window.channels * window.plane) for cell in rows),
             Move(output, place - back),
-            Move(Cell("r2", -1), -4 * window.record * window.channels),
+            Move(Cell(CONSTANTS, -1), -4 * window.record * window.channels),
         )
 
     passes = []
@@ -348,18 +215,24 @@ def _assemble(
             Pass(body, part.repeats, moves(*again) if part.repeats > 1 else (), following)
         )
         cycles += part.repeats * (body.cycles * window.channels // unroll + _FURTHER_BODY_CYCLES)
+    code_bytes = sum(
+        INSTRUCTION_BYTES * body.instructions
+        + _FURTHER_BODY_BYTES
+        + (_REPEATED_BODY_BYTES if part.repeats > 1 else 0)
+        for part, body in zip(parts, bodies, strict=True)
+    )
     slots = sum(not cell.register for cell in (*rows, output, end))
     # With the nine registers pushed, an odd number of words keeps the stack aligned.
     words = (slots + 2) | 1
-    return Code(
+    return Strips(
         passes=tuple(passes),
         rows=rows,
         output=output,
         end=end,
-        frame=4 * words,
+        frame_bytes=4 * words,
         last=4 * slots,
         count=4 * slots + 4,
         halves=(lower, upper),
         cycles=cycles,
-        code_bytes=_BYTES_PER_INSTRUCTION * sum(body.instructions for body in bodies) + 120,
+        code_bytes=code_bytes,
     )

@@ -1,4 +1,4 @@
-"""The code of a depthwise row: instructions, the registers they use and what they cost.
+"""The code of strips of a depthwise row, and the registers they use.
 
 A **strip** of neighbouring outputs has its sums in registers. For each row of the kernel its
 weights and pixels are loaded, in groups, because the second of two neighbouring loads takes one
@@ -13,213 +13,41 @@ reach back. What finds no register is kept on the stack.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
-from codegen.kernels.dsp.depthwise_window import Piece, Window
+from codegen.kernels.dsp.depthwise.code import (
+    REACH_AHEAD,
+    REACH_BACK,
+    Advance,
+    Clamp,
+    Constant,
+    Epilogue,
+    Instruction,
+    Load,
+    MultiplyAdd,
+    Requantize,
+    Save,
+    Section,
+    Store,
+    Unpack,
+    cycles,
+    encodable,
+)
+from codegen.kernels.dsp.depthwise.window import Piece, Window
 from codegen.kernels.layout import pair_halfword
 
 CONSTANTS = "r2"
-SCRATCH = ("r3", "r0")
-"""Free between the bodies."""
+"""The pointer to the constants."""
 _HOMES = ("lr", "r12", "r11", "r10", "r9", "r8")
 """Where what keeps a register is kept."""
 _POOL = ("r0", "r1", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr")
-_POST = 255
-"""Largest step of a post-indexed access, and the farthest that one reaches back."""
-_AHEAD = 4095
 _BIAS = "bias"
+"""Stands for the register of the sum that is opened last, until that is known."""
 
 
 class NoRegisterError(Exception):
     """There are too few registers, or an offset is out of reach."""
-
-
-@dataclass(frozen=True)
-class Load:
-    """LDR or LDRB.
-
-    Attributes:
-        target: Register.
-        base: Register.
-        offset: Bytes added to the base.
-        step: Added to the base afterwards.
-        byte: A byte instead of a word.
-        index: Register added to the base.
-        advances: ``offset`` is added to the base register itself.
-    """
-
-    kind: ClassVar[str] = "load"
-    target: str
-    base: str
-    offset: int
-    step: int = 0
-    byte: bool = False
-    index: str = ""
-    advances: bool = False
-
-
-@dataclass(frozen=True)
-class Save:
-    """STR of a pointer to the frame."""
-
-    kind: ClassVar[str] = "save"
-    source: str
-    slot: int
-
-
-@dataclass(frozen=True)
-class Unpack:
-    """UXTB16: two pixels of a word, rotated right."""
-
-    kind: ClassVar[str] = "unpack"
-    target: str
-    source: str
-    rotate: int
-
-
-@dataclass(frozen=True)
-class Pack:
-    """PKHBT of the lower halves of two words, or PKHTB of the upper ones."""
-
-    kind: ClassVar[str] = "pack"
-    upper: bool
-    target: str
-    low: str
-    high: str
-
-
-@dataclass(frozen=True)
-class MultiplyAdd:
-    """SMLAD or SMLAxy."""
-
-    kind: ClassVar[str] = "multiply_add"
-    halves: str
-    target: str
-    pixels: str
-    weights: str
-    addend: str
-
-
-@dataclass(frozen=True)
-class Constant:
-    """MOV of a number below 256."""
-
-    kind: ClassVar[str] = "constant"
-    target: str
-    value: int
-
-
-@dataclass(frozen=True)
-class Requantize:
-    """Shift and SMMULR, or SMMLAR with the zero point."""
-
-    kind: ClassVar[str] = "requantize"
-    target: str
-    multiplier: str
-    zero: str
-
-
-@dataclass(frozen=True)
-class Clamp:
-    """USAT to a byte, and what is narrower."""
-
-    kind: ClassVar[str] = "clamp"
-    target: str
-
-
-@dataclass(frozen=True)
-class Store:
-    """STRH of an output."""
-
-    kind: ClassVar[str] = "store"
-    source: str
-    base: str
-    offset: int
-    step: int = 0
-
-
-@dataclass(frozen=True)
-class Advance:
-    """ADD of an encodable number to ``source``, or to the register itself."""
-
-    kind: ClassVar[str] = "advance"
-    target: str
-    amount: int
-    source: str = ""
-
-
-Instruction = (
-    Load | Save | Unpack | Pack | MultiplyAdd | Constant | Requantize | Clamp | Store | Advance
-)
-
-
-def cycles(code: Iterable[Instruction]) -> int:
-    """Cycles on a Cortex-M4: a load takes two, but one behind a load of something else."""
-    total, before = 0, ""
-    for op in code:
-        total += 1
-        if isinstance(op, Load):
-            total += not before or before in (op.base, op.index)
-            before = op.target
-        else:
-            before = ""
-    return total
-
-
-def encodable(amount: int) -> list[int]:
-    """``amount`` as a sum of numbers that ADD and SUB can hold."""
-    parts, sign, rest = [], 1 if amount > 0 else -1, abs(amount)
-    while rest > _AHEAD:
-        shift = rest.bit_length() - 8
-        parts.append(sign * (rest >> shift << shift))
-        rest -= abs(parts[-1])
-    return [*parts, sign * rest] if rest else parts
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """How a sum becomes an output, all values 0 to 255.
-
-    Attributes:
-        shift: Left shift of the sum.
-        zero: Zero point.
-        lo: Smallest output.
-        hi: Largest output.
-    """
-
-    shift: int
-    zero: int
-    lo: int
-    hi: int
-
-    @property
-    def cycles(self) -> int:
-        """Cycles an output beside those that every requantization has."""
-        return (self.shift > 0) + 3 * (self.lo > 0) + 3 * (self.hi < 255)
-
-
-@dataclass(frozen=True)
-class Section:
-    """Instructions with one purpose.
-
-    Attributes:
-        channel: Channel of the body.
-        outputs: First and last pixel.
-        what: The rows of the kernel, or the requantization.
-        code: The instructions.
-    """
-
-    channel: int
-    outputs: tuple[int, int]
-    what: str
-    code: tuple[Instruction, ...]
-
-    @property
-    def cycles(self) -> int:
-        """Cycles on a Cortex-M4."""
-        return cycles(self.code)
 
 
 @dataclass(frozen=True)
@@ -286,13 +114,12 @@ class _Pointer:
         self.step = step
         self.origin: int | None = None
         self.moved = 0
-        self.saved = 0
 
     def access(self, place: int) -> tuple[int, int]:
         """Offset from the register to ``place``, and what the access shall add to it."""
         if self.origin is None:
             self.origin = place
-            self.moved = self.step if self.step <= _POST else 0
+            self.moved = self.step if self.step <= REACH_BACK else 0
             return 0, self.moved
         return place - self.origin - self.moved, 0
 
@@ -320,11 +147,7 @@ def _renamed(op: Instruction, register: str) -> Instruction:
 
 
 class Writer:
-    """Writes a body; every method appends instructions.
-
-    Raises:
-        NoRegisterError: The strips are too wide.
-    """
+    """Writes a body."""
 
     def __init__(self, window: Window, epilogue: Epilogue, homes: Homes, unroll: int) -> None:
         self._window = window
@@ -343,7 +166,11 @@ class Writer:
         self._held_pointer: tuple[int, str] | None = None
 
     def body(self, strips: Sequence[range]) -> Body:
-        """The strips of some channels, then what the pointers lack."""
+        """The strips of some channels, then what the pointers lack.
+
+        Raises:
+            NoRegisterError: A strip is too wide.
+        """
         down = True
         end = self._end.register
         for channel in range(self._unroll):
@@ -428,6 +255,8 @@ class Writer:
             registers = [self._take() for _ in group]
             for piece, register in zip(group, registers, strict=True):
                 offset, step = pointer.access(channel * window.plane + piece.offset)
+                if not -REACH_BACK <= offset <= REACH_AHEAD:
+                    raise NoRegisterError
                 loads.append(Load(register, base, offset, step, piece.single))
             if tail and not pieces:
                 loads += self._preload(tail, len(self._free) - any(map(_two_pairs, group)))
@@ -448,6 +277,7 @@ class Writer:
             self._release_weights()
 
     def _base(self, row: int) -> tuple[str, list[Load]]:
+        """The register that points to a row, and how it gets there."""
         cell = self._rows[row].cell
         if cell.register:
             return cell.register, []
@@ -459,6 +289,7 @@ class Writer:
         return register, [Load(register, "sp", cell.slot)]
 
     def _weights(self, channel: int, row: int) -> tuple[list[str], list[Load]]:
+        """The registers of a row's weights, and how they get there."""
         if self._held_weights:
             registers, self._held_weights = self._held_weights[2], None
             return registers, []
@@ -478,6 +309,7 @@ class Writer:
         return pieces[:count], pieces[count:]
 
     def _room(self, group: list[Piece]) -> bool:
+        """True if there are registers; single pixels are used up before words are unpacked."""
         words = [piece for piece in group if not piece.single]
         unpacked = any(map(_two_pairs, words))
         return len(self._free) >= max(len(group), len(words) + unpacked)
@@ -490,10 +322,14 @@ class Writer:
         sums: dict[int, str],
         opened: list[int] | None,
     ) -> None:
+        """Unpacks what was loaded, adds it to the sums and gives its register back.
+
+        The last pair is unpacked in place. Sums are opened where ``opened`` is given.
+        """
         for rotate, taps in piece.pairs:
-            pixels = register
+            last = taps is piece.pairs[-1][1]
+            pixels = register if last else self._take()
             if not piece.single:
-                pixels = self._take() if (rotate, taps) != piece.pairs[-1] else register
                 self._code.append(Unpack(pixels, register, rotate))
             for tap in taps:
                 addend = target = sums[tap.output]
@@ -503,12 +339,12 @@ class Writer:
                 self._code.append(
                     MultiplyAdd(tap.halves, target, pixels, weights[tap.word], addend)
                 )
-            self._give(pixels) if pixels != register else None
-        self._give(register)
+            self._give(pixels)
 
     def _preload(self, tail: _Tail, room: int) -> list[Load]:
+        """Some of the requantization's loads, for as many registers as there is room for."""
         loads = []
-        while tail.pending and room > 0:
+        for _ in range(min(room, len(tail.pending))):
             role = tail.pending.pop(0)
             register = tail.registers[role] = self._take()
             if role == "multiplier":
@@ -516,7 +352,6 @@ class Writer:
             else:
                 cell = self._output.cell if role == "output" else self._end
                 loads.append(Load(register, "sp", cell.slot))
-            room -= 1
         return loads
 
     def _requantize(self, channel: int, sums: dict[int, str], tail: _Tail) -> None:
@@ -533,7 +368,7 @@ class Writer:
         before = pointer.moved
         for output, register in sums.items():
             offset, step = pointer.access(2 * pair_halfword(output, channel, window.channels))
-            if not -_POST <= offset <= _AHEAD:
+            if not -REACH_BACK <= offset <= REACH_AHEAD:
                 self._code += [Advance(base, part) for part in encodable(offset)]
                 pointer.moved += offset
                 offset = 0
