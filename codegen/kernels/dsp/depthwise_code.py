@@ -38,17 +38,7 @@ class NoRegisterError(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """LDR or LDRB.
-
-    Attributes:
-        target: Register.
-        base: Register.
-        offset: Bytes added to the base.
-        step: Added to the base afterwards.
-        byte: A byte instead of a word.
-        index: Register added to the base.
-        advances: ``offset`` is added to the base register itself.
-    """
+    """LDR or LDRB; ``step`` is added to the base afterwards."""
 
     kind: ClassVar[str] = "load"
     target: str
@@ -56,8 +46,6 @@ class Load:
     offset: int
     step: int = 0
     byte: bool = False
-    index: str = ""
-    advances: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,17 +65,6 @@ class Unpack:
     target: str
     source: str
     rotate: int
-
-
-@dataclass(frozen=True)
-class Pack:
-    """PKHBT of the lower halves of two words, or PKHTB of the upper ones."""
-
-    kind: ClassVar[str] = "pack"
-    upper: bool
-    target: str
-    low: str
-    high: str
 
 
 @dataclass(frozen=True)
@@ -142,16 +119,15 @@ class Store:
 
 @dataclass(frozen=True)
 class Advance:
-    """ADD of an encodable number to ``source``, or to the register itself."""
+    """ADD or SUB of an encodable number."""
 
     kind: ClassVar[str] = "advance"
     target: str
     amount: int
-    source: str = ""
 
 
 Instruction = (
-    Load | Save | Unpack | Pack | MultiplyAdd | Constant | Requantize | Clamp | Store | Advance
+    Load | Save | Unpack | MultiplyAdd | Constant | Requantize | Clamp | Store | Advance
 )
 
 
@@ -161,7 +137,7 @@ def cycles(code: Iterable[Instruction]) -> int:
     for op in code:
         total += 1
         if isinstance(op, Load):
-            total += not before or before in (op.base, op.index)
+            total += before in ("", op.base)
             before = op.target
         else:
             before = ""
@@ -207,13 +183,13 @@ class Section:
     Attributes:
         channel: Channel of the body.
         outputs: First and last pixel.
-        what: The rows of the kernel, or the requantization.
+        row: Row of the kernel, or None for the requantization.
         code: The instructions.
     """
 
     channel: int
     outputs: tuple[int, int]
-    what: str
+    row: int | None
     code: tuple[Instruction, ...]
 
     @property
@@ -382,9 +358,8 @@ class Writer:
         self._held_weights = None
 
     def _section(self, channel: int, strip: range, row: int | None) -> None:
-        what = "requantized" if row is None else f"row {row}"
         outputs = (strip[0], strip[-1])
-        self._sections.append(Section(channel, outputs, what, tuple(self._code)))
+        self._sections.append(Section(channel, outputs, row, tuple(self._code)))
         self._code = []
 
     def _constant(self, channel: int, word: int, target: str) -> Load:

@@ -98,7 +98,7 @@ class Window:
             column
             for output in outputs
             for column in range(self._left(output), self._left(output) + self.kernel[1])
-            if self.counts(column)
+            if self._counts(column)
         }
         for word in sorted({column // 4 for column in touched}):
             columns = [column for column in touched if column // 4 == word]
@@ -106,14 +106,13 @@ class Window:
                 taps = tuple(self._single_taps(columns[0], outputs))
                 yield Piece(position(columns[0]), True, ((0, taps),))
                 continue
-            pairs = ((8 * i, tuple(self.taps(4 * word + 2 * i, outputs))) for i in (0, 1))
+            pairs = ((8 * i, tuple(self._taps(4 * word + 2 * i, outputs))) for i in (0, 1))
             yield Piece(4 * word, False, tuple(pair for pair in pairs if pair[1]))
 
     def _left(self, output: int) -> int:
         return output * self.stride - self.pad_left
 
-    def counts(self, column: int) -> bool:
-        """True if products of a column have to be added."""
+    def _counts(self, column: int) -> bool:
         return not self.skips_padding or 0 <= column < self.in_width
 
     def _single_taps(self, column: int, outputs: range) -> Iterator[Tap]:
@@ -123,12 +122,12 @@ class Window:
                 word, half = self.weight_place(kx)
                 yield Tap(output, word, "b" + HALVES[half])
 
-    def taps(self, column: int, outputs: range) -> Iterator[Tap]:
+    def _taps(self, column: int, outputs: range) -> Iterator[Tap]:
         """Taps on the pair of pixels that starts at ``column``."""
         for output in outputs:
             kx = column - self._left(output)
             inside = [i for i in (0, 1) if 0 <= kx + i < self.kernel[1]]
-            if not any(self.counts(column + i) for i in inside):
+            if not any(self._counts(column + i) for i in inside):
                 continue
             if len(inside) == 2:
                 yield Tap(output, self.words.index((kx, kx + 1)))
