@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,12 +152,12 @@ def test_a_wrong_byte_is_found(tmp_path: Path) -> None:
     folder = batch.write(tmp_path / "c")
     source = folder / "net1_weights.c"
     text = source.read_text(encoding="ascii")
-    head, array, tail = text.partition("net1_0_bias[")
-    first = tail.index("{") + 1
-    number = tail[first:].split(",")[0]
-    changed = tail.replace(number, f"{number} + 100000000", 1)
-    assert array
-    source.write_text(head + array + changed, encoding="ascii")
+    array = r"(net1_0_(bias|table)\[.*\n *-?\d+)"
+    changed, times = re.subn(array, r"\1 + 100000000", text, count=1)
+        r"(net1_0_(bias|table)\[.*\n *-?\d+)", r"\1 + 100000000", text, count=1
+    )
+    assert times == 1
+    source.write_text(changed, encoding="ascii")
     program = build_host(folder, batch.NAME, tmp_path / "b", check=True)
     result = run_host(program, batch.inputs, tmp_path / "run", TIMEOUT)
     with pytest.raises(AssertionError, match=r"net1: layer 0 .*expected"):
