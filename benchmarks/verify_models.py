@@ -84,7 +84,7 @@ def instructions(verified: VerifyReport, core: str) -> str:
 
 def table(rows: list[tuple[str, ...]], images: int) -> str:
     """The Markdown text."""
-    head = ("model", "M multiply-adds", "arena B", "stack B", "flash B")
+    head: tuple[str, ...] = ("model", "M multiply-adds", "arena B", "stack B", "flash B")
     head += (f"bytes compared, {images} images", *CORES, "compile s")
     lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
     return (

@@ -1,0 +1,1 @@
+"""How cost grows with the width and the resolution of a MobileNet."""
