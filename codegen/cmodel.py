@@ -323,9 +323,7 @@ def _row_offset(plan: Plan, tensor: str) -> str:
     """C expression for where the row ``row`` of a tensor lies, in the arena or the output."""
     storage = plan.network.storage[tensor]
     buffer = plan.buffers.get(tensor)
-    row = f"(row + {storage.top})" if storage.top else "row"
-    if buffer and not buffer.whole:
-        row += f" % {buffer.slots}"
+    row = f"row % {buffer.slots}" if buffer and not buffer.whole else "row"
     start = f"{buffer.offset} + " if buffer else ""
     return f"{start}{row} * {storage.row_bytes}"
 
@@ -388,8 +386,8 @@ def _written(plan: Plan, step: Step, at_once: bool) -> tuple[str, ...]:
         scratched = f"BYTES({scratch.offset}, {scratch.size})"
     if (source := plan.network.storage[stage.inputs[0]]).planar:
         window, buffer = row_window(stage.nodes[0]), plan.buffers[stage.inputs[0]]
-        first = f"row * {window.stride}"
-        inside = f"{first} >= {source.top} && {first} <= {source.top + source.rows - window.size}"
+        first = f"row * {window.stride} - {window.pad}"
+        inside = f"{first} >= 0 && {first} <= {source.rows - window.size}"
         padding = f"BYTES({buffer.offset}, {inside} ? 0 : {buffer.size})"
     return row, scratched, padding
 

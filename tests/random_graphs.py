@@ -36,6 +36,7 @@ class GraphMaker:
             self.depthwise_5x5: 0.06,
             self.add: 0.1,
             self.residual: 0.06,
+            self.separable: 0.2,
             self.amplify: 0.05,
             self.pool: 0.08,
             self.pad: 0.07,
@@ -180,6 +181,11 @@ class GraphMaker:
         inputs = [name, partners[self.rng.integers(len(partners))]]
         self.rng.shuffle(inputs)
         return self._append(Add(title, tuple(inputs), out, self._bounds()))
+
+    def separable(self, x: str) -> str:
+        """A pointwise layer, a depthwise one of any kernel, and another pointwise one."""
+        depthwise = self.depthwise if self.rng.random() < 0.7 else self.depthwise_5x5
+        return self.pointwise(depthwise(self.pointwise(x)))
 
     def residual(self, name: str) -> str:
         """An inverted residual block whose input has a third reader."""

@@ -135,8 +135,8 @@ class Kernel:
         """The ways to choose from, the fastest first; empty if there is only one."""
         return ()
 
-    def scratch_bytes(self, graph: Graph, node: Node) -> int:
-        """Bytes of memory that it needs while it makes a row."""
+    def scratch_bytes(self, graph: Graph, node: Node, ring: bool) -> int:
+        """Bytes of memory that it needs while it makes a row; ``ring``: its input is a ring."""
         return 0
 
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:

@@ -4,7 +4,8 @@
 plane for each channel; a plane holds the row's pixels as bytes ``u = q + 128``, four to a word in
 the order 0, 2, 1, 3, so that UXTB16 gives two neighbours and UXTB16 with ROR #8 the next two.
 The bytes between two planes are padding for both: right of the one, left of the other. They hold
-the zero point, and so do the rows of padding above and below, which are rows like any other.
+the zero point. Rows of padding above and below are made when they are needed: in a slot of the
+ring, or in the scratch memory if all rows of the tensor are kept.
 
 **Pairs** (the buffer X) are what a matrix product reads: one word holds two inputs of a pixel, as
 int16, those of the channels ``k`` and ``k + K / 2``; two pixels lie side by side.
@@ -30,11 +31,6 @@ class Planar:
 
     shape: Shape
     pads: Pads
-
-    @property
-    def rows(self) -> int:
-        """Rows, those of padding included."""
-        return self.pads.top + self.shape[0] + self.pads.bottom
 
     @property
     def lead(self) -> int:

@@ -14,14 +14,13 @@ from codegen.plan.rows import Network, Runs
 class Buffer:
     """A tensor's place in the arena: a ring of rows.
 
-    Row ``r`` lies in slot ``(r + top) % slots``. A tensor that is kept whole has as many slots as
-    rows, those of padding included.
+    Row ``r`` lies in slot ``r % slots``. A tensor that is kept whole has as many slots as rows.
 
     Attributes:
         tensor: Name of the tensor.
         offset: First byte, counted from the arena's start.
         row_bytes: Bytes of one row.
-        rows: Rows of the tensor, those of padding included.
+        rows: Rows of the tensor.
         slots: Rows kept at a time.
         first: Number of the segment that writes it.
         last: Number of the last segment that reads it.

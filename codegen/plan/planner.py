@@ -63,7 +63,7 @@ def make_plan(
             continue
         storage = network.storage[life.name]
         buffers[life.name] = Buffer(
-            life.name, offset, storage.row_bytes, storage.kept, kept, life.first, life.last
+            life.name, offset, storage.row_bytes, storage.rows, kept, life.first, life.last
         )
     return Plan(
         graph, family, network, steps, _segments(network, ends, segments, slots),
@@ -83,7 +83,7 @@ def _segments(
             parts = network.stages[start:end]
             read = {name for stage in parts for name in (*stage.inputs, stage.output)}
             read |= {network.input} if number == 0 else set()
-            kept = {n: slots.get(n, network.storage[n].kept) for n in read}
+            kept = {n: slots.get(n, network.storage[n].rows) for n in read}
             check_rows(network, range(start, end), runs, kept, number == 0)
         made.append(Segment(start, end, runs))
     return tuple(made)
@@ -102,7 +102,7 @@ def _lives(
         first = phase_of[name]
         start, end = (0, *ends)[first], ends[first]
         ring = last.get(name) == first and (first == 0 or end - start > 1)
-        slots[name] = segments.stream(start).slots[name] if ring else storage.kept
+        slots[name] = segments.stream(start).slots[name] if ring else storage.rows
         if name == network.output:
             continue
         below = {} if ring or first == 0 else _distances(network, segments, (start, end), name)

@@ -28,14 +28,12 @@ def stage_document(plan: Plan, step: Step) -> dict[str, Any]:
         "segment": step.phase,
         "streamed": plan.streamed(step),
         "output": list(plan.graph.tensors[stage.output].shape),
-        "rows": storage.kept,
-        "rows_kept": buffer.slots if buffer else storage.kept,
+        "rows": storage.rows,
+        "rows_kept": buffer.slots if buffer else storage.rows,
         "row_bytes": storage.row_bytes,
         "bytes": buffer.size if buffer else storage.size,
         "offset": buffer.offset if buffer else None,
-        "scratch": scratch.size
-        if scratch and kernel.scratch_bytes(plan.graph, stage.nodes[0])
-        else 0,
+        "scratch": scratch.size if scratch else 0,
         "ram_live": plan.live_bytes(step),
         "refused": list(stage.refused),
     }

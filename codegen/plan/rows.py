@@ -37,24 +37,14 @@ class Storage:
     planar: Planar | None = None
 
     @property
-    def top(self) -> int:
-        """Rows of padding that are kept above them."""
-        return self.planar.pads.top if self.planar else 0
-
-    @property
-    def bottom(self) -> int:
-        """Rows of padding that are kept below them."""
-        return self.planar.pads.bottom if self.planar else 0
-
-    @property
-    def kept(self) -> int:
-        """Rows of the tensor kept whole, with those of padding."""
-        return self.top + self.rows + self.bottom
-
-    @property
     def size(self) -> int:
         """Bytes of the tensor kept whole."""
-        return self.kept * self.row_bytes
+        return self.rows * self.row_bytes
+
+    @property
+    def padded(self) -> bool:
+        """True if the kernel that reads it needs rows of padding."""
+        return self.planar is not None and self.planar.pads.top + self.planar.pads.bottom > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,19 +166,14 @@ class Stream:
             output = self._network.stages[index].output
             row = self._made[output]
             runs.append((index, row))
-            end = self._first_byte(output, row + 1)
+            end = (row + 1) * self._storage[output].row_bytes
             for name in self._whole:
-                distance = end - self._first_byte(name, self._oldest(name))
+                distance = end - self._oldest(name) * self._storage[name].row_bytes
                 known = self.distances[output].get(name, distance)
                 self.distances[output][name] = max(known, distance)
             self._make(output)
             self._offer(index)
         return tuple(runs)
-
-    def _first_byte(self, tensor: str, row: int) -> int:
-        """Where a row begins in the whole tensor; the padding above belongs to the first."""
-        storage = self._storage[tensor]
-        return (storage.top + row if row > 0 else 0) * storage.row_bytes
 
     def _make(self, tensor: str) -> None:
         kept = self._made[tensor] + 1 - self._oldest(tensor)
@@ -198,11 +183,11 @@ class Stream:
             self._offer(reader)
 
     def _leave_room_for_padding(self, tensor: str) -> None:
-        """Rows of padding take slots like others: there are as many as a window has rows."""
+        """Rows of padding take slots of a ring: there are as many as a window has rows."""
         storage = self._storage[tensor]
-        if storage.top or storage.bottom:
+        if storage.padded:
             largest = max(self._windows[reader].size for reader in self._readers[tensor])
-            self.slots[tensor] = min(max(self.slots[tensor], largest), storage.kept)
+            self.slots[tensor] = min(max(self.slots[tensor], largest), storage.rows)
 
     def _offer(self, index: int) -> None:
         """Notes a stage whose next row can be made."""
@@ -252,24 +237,20 @@ def check_rows(
     made = {network.stages[i].output: 0 for i in stages} | ({network.input: 0} if image else {})
     rings: dict[str, dict[int, int]] = {name: {} for name in slots}
 
-    def put(tensor: str, row: int) -> None:
-        rings[tensor][(row + network.storage[tensor].top) % slots[tensor]] = row
-
     def write(tensor: str, row: int) -> None:
         if row != made[tensor]:
             raise ThumbnetError(f"internal error: row {row} of {tensor!r} is made out of order")
-        put(tensor, row)
+        rings[tensor][row % slots[tensor]] = row
         made[tensor] += 1
 
     def read(tensor: str, window: RowWindow, row: int, reader: str) -> None:
-        storage = network.storage[tensor]
-        padded = bool(storage.top or storage.bottom)
-        needed = window.rows(row) if padded else window.needs(row, storage.rows)
+        storage, ring = network.storage[tensor], rings[tensor]
+        needed = window.needs(row, storage.rows)
+        if storage.padded and slots[tensor] < storage.rows:
+            needed = window.rows(row)
+            ring |= {at % slots[tensor]: at for at in needed if not 0 <= at < storage.rows}
         for at in needed:
-            if padded and not 0 <= at < storage.rows:
-                put(tensor, at)
-        for at in needed:
-            if rings[tensor].get((at + storage.top) % slots[tensor]) != at:
+            if ring.get(at % slots[tensor]) != at:
                 raise ThumbnetError(
                     f"internal error: row {at} of {tensor!r} is not there for row {row} "
                     f"of {reader!r}"
@@ -277,8 +258,7 @@ def check_rows(
 
     for name in slots:
         if name not in made:
-            for row in range(network.storage[name].rows):
-                put(name, row)
+            rings[name] = {row: row for row in range(network.storage[name].rows)}
     for arrived, part in enumerate(runs):
         if image:
             write(network.input, arrived)

@@ -49,9 +49,6 @@ class Segments:
         self._streams: dict[int, Stream] = {}
         self._made_by = {stage.output: i for i, stage in enumerate(network.stages)}
         self._last_read = {n: i for i, stage in enumerate(network.stages) for n in stage.inputs}
-        self._scratch = [
-            stage.kernel.scratch_bytes(graph, stage.nodes[0]) for stage in network.stages
-        ]
 
     def stream(self, start: int) -> Stream:
         """The stream that begins with stage ``start``."""
@@ -117,7 +114,17 @@ class Segments:
 
     def scratch(self, start: int, end: int) -> int:
         """Bytes of the memory that the stages of a segment use in turn."""
-        return max(self._scratch[start:end], default=0)
+        return max((self._scratch(start, index) for index in range(start, end)), default=0)
+
+    def _scratch(self, start: int, index: int) -> int:
+        """Bytes that a stage of the segment from ``start`` on needs while it makes a row."""
+        stage = self._stages[index]
+        source = stage.inputs[0]
+        slots = self._network.storage[source].rows
+        if self._made_by.get(source, -1) >= start:
+            slots = self.stream(start).slots[source]
+        ring = slots < self._network.storage[source].rows
+        return stage.kernel.scratch_bytes(self._graph, stage.nodes[0], ring)
 
     def distance(self, start: int, end: int, output: str, source: str) -> int:
         """Safe distance between a whole tensor read by a segment and one written by it."""
@@ -134,8 +141,8 @@ class Segments:
         window = row_window(stage.nodes[0])
         distance = y.size - x.size
         for row in range(y.rows - 1):
-            next_read = max(window.rows(row + 1).start + x.top, 0) * x.row_bytes
-            distance = max(distance, (y.top + row + 1) * y.row_bytes - next_read)
+            next_read = max(window.rows(row + 1).start, 0) * x.row_bytes
+            distance = max(distance, (row + 1) * y.row_bytes - next_read)
         return distance
 
     def _shared(self, start: int, end: int, output: str, before: list[str]) -> int:

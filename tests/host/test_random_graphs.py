@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +16,9 @@ from random_graphs import extreme_images, random_quantized, ranges_on
 from codegen.build import build_host
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Preprocess, Tensor
+from codegen.kernels import FAMILIES
 from codegen.ops import AvgPool, Conv, Depthwise
-from codegen.plan import OBJECTIVES, make_plan
+from codegen.plan import make_plan
 from codegen.qemu import run_host
 from codegen.quant.quantize import quantize
 
@@ -39,14 +43,32 @@ def test_every_layer_is_the_simulator_s(number: int, tmp_path: Path) -> None:
     assert run(chunk_of(number), tmp_path, check=True) > 10_000
 
 
-@pytest.mark.parametrize("objective", sorted({*OBJECTIVES} - {"balanced"}))
-def test_every_objective_of_the_plan(objective: str, tmp_path: Path) -> None:
-    """More rows streamed, or none: the same bytes."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "ram": {"objective": "ram"},
+    "cycles": {"objective": "cycles"},
+    "packed": {"flash_budget": 0},
+    "packed, cycles": {"flash_budget": 0, "objective": "cycles"},
+    "portable": {"kernels": "portable"},
+    "portable, cycles": {"kernels": "portable", "objective": "cycles"},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_plan(variant: str, tmp_path: Path) -> None:
+    """More rows streamed, or none, and each kernel form: the same bytes."""
     batch = chunk_of(4)
-    plans = [make_plan(graph, "cortex-m4", objective) for graph in batch.graphs]
+    plans = [make_plan(graph, "cortex-m4", **VARIANTS[variant]) for graph in batch.graphs]
     batch.write(tmp_path / "c", plans=plans)
     program = build_host(tmp_path / "c", batch.NAME, tmp_path / "b", True, sanitize=True)
     batch.check(run_host(program, batch.inputs, tmp_path / "run", TIMEOUT), tmp_path / "traces")
+
+
+def test_the_graphs_meet_every_kernel_of_the_family() -> None:
+    graphs = [graph for number in range(20) for graph in chunk_of(number).graphs]
+    for budget in (None, 0):
+        plans = [make_plan(graph, "cortex-m4", flash_budget=budget) for graph in graphs]
+        met = Counter(step.stage.kernel for plan in plans for step in plan.steps)
+        assert all(met[kernel] >= 20 for kernel in FAMILIES["dsp"])
 
 
 NASTY = (
@@ -151,12 +173,10 @@ def test_a_wrong_byte_is_found(tmp_path: Path) -> None:
     folder = batch.write(tmp_path / "c")
     source = folder / "net1_weights.c"
     text = source.read_text(encoding="ascii")
-    head, array, tail = text.partition("net1_0_bias[")
-    first = tail.index("{") + 1
-    number = tail[first:].split(",")[0]
-    changed = tail.replace(number, f"{number} + 100000000", 1)
-    assert array
-    source.write_text(head + array + changed, encoding="ascii")
+    array = r"(net1_0_(bias|table)\[.*\n *-?\d+)"
+    changed, times = re.subn(array, r"\1 + 100000000", text, count=1)
+    assert times == 1
+    source.write_text(changed, encoding="ascii")
     program = build_host(folder, batch.NAME, tmp_path / "b", check=True)
     result = run_host(program, batch.inputs, tmp_path / "run", TIMEOUT)
     with pytest.raises(AssertionError, match=r"net1: layer 0 .*expected"):

@@ -226,9 +226,7 @@ def random_layers(seed: int, count: int) -> list[Graph]:
     return graphs
 
 
-def run_overlapped(
-    graphs: list[Graph], below: list[int], folder: Path, kernels: str
-) -> list[int]:
+def run_overlapped(graphs: list[Graph], below: list[int], folder: Path, kernels: str) -> list[int]:
     """Indices of the graphs whose output is not the simulator's."""
     batch = Batch(graphs, [extreme_images(graph, seed) for seed, graph in enumerate(graphs)])
     plans = [overlapping_plan(graph, b, kernels) for graph, b in zip(graphs, below, strict=True)]

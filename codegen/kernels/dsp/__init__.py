@@ -59,7 +59,10 @@ class _Product(Kernel):
         height, width, _ = graph.tensors[conv.output].shape
         return product.variants(conv, len(self._order(graph, node)) // 2, width, height)
 
-    def scratch_bytes(self, graph: Graph, node: Node) -> int:
+    def scratch_bytes(self, graph: Graph, node: Node, ring: bool) -> int:
+        return self._pairs_bytes(graph, node)
+
+    def _pairs_bytes(self, graph: Graph, node: Node) -> int:
         width = graph.tensors[node.output].shape[1]
         return pairs_bytes(width, len(self._order(graph, node)))
 
@@ -145,12 +148,19 @@ class DepthwiseProduct(_Product):
             return "its input is read by other layers"
         return depthwise.refuses(node, _q(graph, node.inputs[0]).zero_point)
 
-    def planar_input(self, graph: Graph, node: Node) -> Planar | None:
+    def planar_input(self, graph: Graph, node: Node) -> Planar:
         assert isinstance(node, Depthwise)
         return Planar(graph.shapes(node)[0], node.pads)
 
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         return _natural_order(graph.tensors[node.output].shape[2])
+
+    def scratch_bytes(self, graph: Graph, node: Node, ring: bool) -> int:
+        # Behind the pairs a row of padding, where the input has no slot for one.
+        assert isinstance(node, Depthwise)
+        padded = not ring and node.pads.top + node.pads.bottom > 0
+        padding = self.planar_input(graph, node).row_bytes if padded else 0
+        return self._pairs_bytes(graph, node) + padding
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Depthwise)
@@ -163,7 +173,7 @@ class DepthwiseProduct(_Product):
         )
 
     def _depthwise(self, graph: Graph, node: Depthwise, slots_in: int) -> KernelCall:
-        planar, q = Planar(graph.shapes(node)[0], node.pads), _q(graph, node.inputs[0])
+        planar, q = self.planar_input(graph, node), _q(graph, node.inputs[0])
         _, out_width, channels = graph.tensors[node.output].shape
         function = depthwise.depthwise_function(node, planar, q, out_width)
         constants = depthwise.packed_constants(function.window, node, q.zero_point)
@@ -175,6 +185,7 @@ class DepthwiseProduct(_Product):
                 "stride_y": node.stride[0],
                 "pad_top": node.pads.top,
                 "pads": int(node.pads.top > 0 or node.pads.bottom > 0),
+                "pairs_bytes": self._pairs_bytes(graph, node),
                 "in_height": planar.shape[0],
                 "row_bytes": planar.row_bytes,
                 "lead": planar.lead,

@@ -278,6 +278,7 @@ def _parameters(
         "places": _places(planar, pixels, outputs) if pixels % 2 else (),
         # Requantization.
         "saturate": "usat" if planar else "ssat",
+        "zero": requant.zero_point + offset,
         "rounding": 128 + 256 * (requant.zero_point + offset),
         "lo": requant.lo + offset,
         "hi": requant.hi + offset,
