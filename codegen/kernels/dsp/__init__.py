@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.ir import Graph, Node, QParams
+from codegen.ir import Graph, Node, Pads, QParams
 from codegen.kernels.base import (
     INPUTS,
     OUTPUT_ROW,
@@ -150,7 +150,10 @@ class DepthwiseProduct(_Product):
 
     def planar_input(self, graph: Graph, node: Node) -> Planar:
         assert isinstance(node, Depthwise)
-        return Planar(graph.shapes(node)[0], node.pads)
+        pads = node.pads
+        if _q(graph, node.inputs[0]).zero_point == -128:
+            pads = Pads(pads.top, 0, pads.bottom, 0)  # zeros are left out, not read
+        return Planar(graph.shapes(node)[0], pads)
 
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         return _natural_order(graph.tensors[node.output].shape[2])

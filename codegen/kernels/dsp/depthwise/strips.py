@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from codegen.kernels.dsp.depthwise.body import (
@@ -107,17 +107,23 @@ def _strips(first: int, width: int, size: int) -> tuple[range, ...]:
 
 
 def _partitions(window: Window, size: int) -> Iterator[tuple[_Part, ...]]:
-    """Ways to cut the row into strips: written out, or equal parts in a loop and a rest."""
+    """Ways to cut the row into strips: written out, or equal parts in a loop between others."""
     width = window.out_width
     if width <= _WRITTEN_OUT * size:
         yield (_Part(_strips(0, width, size)),)
+    inside = window.inside
     for step in (size, 2 * size):
-        repeats, rest = divmod(width, step)
         # Parts look alike to the code if their words and pairs of pixels are whole.
-        if repeats < 2 or step % 2 or step * window.stride % 4:
+        if step % 2 or step * window.stride % 4:
             continue
-        last = (_Part(_strips(width - rest, rest, size)),) if rest else ()
-        yield (_Part(_strips(0, step, size), repeats), *last)
+        start = -(-inside.start // size) * size
+        repeats = (inside.stop - start) // step
+        if repeats < 2:
+            continue
+        end = start + repeats * step
+        first = (_Part(_strips(0, start, size)),) if start else ()
+        last = (_Part(_strips(end, width - end, size)),) if end < width else ()
+        yield (*first, _Part(_strips(start, step, size), repeats), *last)
 
 
 def make_strips(window: Window, epilogue: Epilogue, limit: int) -> Strips:
@@ -186,8 +192,7 @@ def _assemble(
     lower, upper = _halves(window)
     bodies = []
     for part in parts:
-        shape = window if part.repeats == 1 else replace(window, skips_padding=False)
-        bodies.append(Writer(shape, epilogue, homes, unroll).body(part.strips))
+        bodies.append(Writer(window, epilogue, homes, unroll).body(part.strips))
     rows, output, end = homes.cells(window)
     places = [2 * pair_halfword(part.strips[0][0], 0, window.channels) for part in parts]
 

@@ -64,7 +64,7 @@ class Window:
         out_width: Pixels of an output row.
         channels: Planes of an input row.
         plane: Bytes from plane to plane.
-        skips_padding: Padding is zero: its products need not be added.
+        skips_padding: Padding is zero and not there: its products are not added.
         packs_rows: Rows 0 and 1 of a 3x3 kernel are multiplied together; see `walk`.
     """
 
@@ -107,6 +107,15 @@ class Window:
         """Word of a row, and half of it, that holds a column of the kernel."""
         return next((i, pair.index(kx)) for i, pair in enumerate(self.words) if kx in pair)
 
+    @property
+    def inside(self) -> range:
+        """The outputs that meet no padding that is left out."""
+        if not self.skips_padding:
+            return range(self.out_width)
+        first = -(-self.pad_left // self.stride)
+        room = self.in_width - self.kernel[1] + self.pad_left
+        return range(first, max(first, min(room // self.stride + 1, self.out_width)))
+
     def pieces(self, outputs: range) -> Iterator[Piece]:
         """What some outputs need of a row, from left to right."""
         touched = {
@@ -142,11 +151,11 @@ class Window:
         """Taps on the pair of pixels that starts at ``column``."""
         for output in outputs:
             kx = column - self._left(output)
-            inside = [i for i in (0, 1) if 0 <= kx + i < self.kernel[1]]
-            if not any(self.counts(column + i) for i in inside):
-                continue
+            inside = [
+                i for i in (0, 1) if 0 <= kx + i < self.kernel[1] and self.counts(column + i)
+            ]
             if len(inside) == 2:
                 yield Tap(output, self.words.index((kx, kx + 1)))
-            else:
+            elif inside:
                 word, half = self.weight_place(kx + inside[0])
                 yield Tap(output, word, HALVES[inside[0]] + HALVES[half])
