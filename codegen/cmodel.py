@@ -366,7 +366,7 @@ def _stage_calls(
         index=step.index,
         comment=_comment(f"{numbers}: {ops} {stage.name}: {shapes} -> {height}x{width}x{channels}"),
         calls=calls,
-        reports=tuple(_reports(plan, step)),
+        reports=tuple(_reports(plan, step, any(call.at_once for call in made))),
         written=_written(plan, step, any(call.at_once for call in made)),
         rows=height,
         at_once=any(call.at_once for call in made),
@@ -388,18 +388,20 @@ def _written(plan: Plan, step: Step, at_once: bool) -> tuple[str, ...]:
         window, buffer = row_window(stage.nodes[0]), plan.buffers[stage.inputs[0]]
         first = f"row * {window.stride} - {window.pad}"
         inside = f"{first} >= 0 && {first} <= {source.rows - window.size}"
-        padding = f"BYTES({buffer.offset}, {inside} ? 0 : {buffer.size})"
+        size = str(buffer.size) if at_once else f"{inside} ? 0 : {buffer.size}"
+        padding = f"BYTES({buffer.offset}, {size})"
     return row, scratched, padding
 
 
-def _reports(plan: Plan, step: Step) -> Iterator[str]:
+def _reports(plan: Plan, step: Step, at_once: bool) -> Iterator[str]:
     """Statements that report the row ``row`` of each layer of a stage."""
     stage = step.stage
     for layer, node in zip(stage.layers, stage.nodes, strict=True):
         _, width, channels = plan.graph.tensors[node.output].shape
         if node is not stage.nodes[-1]:
             place = f"memory + {plan.scratch[step.phase].offset}"
-            yield f"REPORT_PAIRS({layer}u, row, {place}, {width}, {channels})"
+            first = f"row * {width}" if at_once else "0"
+            yield f"REPORT_PAIRS({layer}u, row, {place}, {first}, {width}, {channels})"
             continue
         storage, place = plan.network.storage[node.output], _row_place(plan, node.output)
         if storage.planar:

@@ -135,8 +135,15 @@ class Kernel:
         """The ways to choose from, the fastest first; empty if there is only one."""
         return ()
 
-    def scratch_bytes(self, graph: Graph, node: Node, ring: bool) -> int:
-        """Bytes of memory that it needs while it makes a row; ``ring``: its input is a ring."""
+    def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
+        """Bytes of memory that it needs while it makes a row.
+
+        Args:
+            graph: The graph.
+            node: The first layer.
+            ring: Only some rows of its input are kept.
+            whole: Nothing streams: it may be computed at once.
+        """
         return 0
 
     def safe_distance(self, graph: Graph, node: Node, which: int) -> int:

@@ -114,9 +114,10 @@ class Segments:
 
     def scratch(self, start: int, end: int) -> int:
         """Bytes of the memory that the stages of a segment use in turn."""
-        return max((self._scratch(start, index) for index in range(start, end)), default=0)
+        whole = end - start == 1
+        return max((self._scratch(start, i, whole) for i in range(start, end)), default=0)
 
-    def _scratch(self, start: int, index: int) -> int:
+    def _scratch(self, start: int, index: int, whole: bool) -> int:
         """Bytes that a stage of the segment from ``start`` on needs while it makes a row."""
         stage = self._stages[index]
         source = stage.inputs[0]
@@ -124,7 +125,7 @@ class Segments:
         if self._made_by.get(source, -1) >= start:
             slots = self.stream(start).slots[source]
         ring = slots < self._network.storage[source].rows
-        return stage.kernel.scratch_bytes(self._graph, stage.nodes[0], ring)
+        return stage.kernel.scratch_bytes(self._graph, stage.nodes[0], ring, whole)
 
     def distance(self, start: int, end: int, output: str, source: str) -> int:
         """Safe distance between a whole tensor read by a segment and one written by it."""

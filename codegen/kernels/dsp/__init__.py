@@ -28,14 +28,20 @@ from codegen.kernels.layout import Planar, pairs_bytes
 from codegen.ops import Conv, Depthwise
 
 
+_SMALL = 3
+"""Widest map whose rows may be gathered together."""
+
+
 class _Product(Kernel):
     """A gather, then the matrix product of ``conv``."""
 
     family = "dsp"
     gathers = True
 
-    def _gaps(self, planar: Planar | None, rows: RowPlan, zero: int) -> tuple[KernelCall, ...]:
-        """The call that fills the padding between the planes of a new row of the output."""
+    def _gaps(
+        self, planar: Planar | None, rows: RowPlan, zero: int, height: int
+    ) -> tuple[KernelCall, ...]:
+        """The call that fills the padding between the planes of new rows of the output."""
         if planar is None or not (planar.pads.left or planar.pads.right):
             return ()
         parameters: Parameters = {
@@ -44,6 +50,8 @@ class _Product(Kernel):
             "plane": planar.plane,
             "lead": planar.lead,
             "slots": rows.slots_out or planar.shape[0],
+            "rows": height,
+            "row_bytes": planar.row_bytes,
             "zero": zero,
         }
         label = f"{planar.shape[2]}x{planar.plane}"
@@ -59,22 +67,31 @@ class _Product(Kernel):
         height, width, _ = graph.tensors[conv.output].shape
         return product.variants(conv, len(self._order(graph, node)) // 2, width, height)
 
-    def scratch_bytes(self, graph: Graph, node: Node, ring: bool) -> int:
-        return self._pairs_bytes(graph, node)
+    def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
+        return self._pairs_bytes(graph, node, whole)
 
-    def _pairs_bytes(self, graph: Graph, node: Node) -> int:
-        width = graph.tensors[node.output].shape[1]
-        return pairs_bytes(width, len(self._order(graph, node)))
+    def _pairs_bytes(self, graph: Graph, node: Node, whole: bool) -> int:
+        pixels = graph.tensors[node.output].shape[1] * self._rows_at_once(graph, node, whole)
+        return pairs_bytes(pixels, len(self._order(graph, node)))
+
+    def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
+        """Rows that are gathered together: all those of a small map of odd width.
+
+        A pair of pixels at the end of a row would else be half empty.
+        """
+        height, width, _ = graph.tensors[node.output].shape
+        small = width % 2 == 1 and width <= _SMALL and height * width <= _SMALL**2
+        return height if whole and small else 1
 
     def _product(
         self, graph: Graph, conv: Conv, order: tuple[int, ...], stored: int, rows: RowPlan
     ) -> tuple[KernelCall, ...]:
         """Gaps and product of a row; ``stored`` is added to int8 values in the pairs."""
-        out = graph.tensors[conv.output]
+        height = self._rows_at_once(graph, conv, rows.whole)
         x, y = _q(graph, conv.inputs[0]).zero_point, _q(graph, conv.output).zero_point
         return (
-            *self._gaps(rows.planar_out, rows, y + 128),
-            *product.calls(graph, conv, order, x + stored, out.shape[1], rows),
+            *self._gaps(rows.planar_out, rows, y + 128, height),
+            *product.calls(graph, conv, order, x + stored, height, rows),
         )
 
 
@@ -98,6 +115,10 @@ class Convolution(_Product):
         assert isinstance(node, Conv)
         return product.refuses(graph, node)
 
+    def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
+        assert isinstance(node, Conv)
+        return super()._rows_at_once(graph, node, whole) if node.pointwise else 1
+
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         assert isinstance(node, Conv)
         return gather.gather_order(node.kernel, graph.shapes(node)[0][2])
@@ -105,9 +126,13 @@ class Convolution(_Product):
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Conv)
         (shape,) = graph.shapes(node)
+        out = graph.tensors[node.output].shape
+        height = self._rows_at_once(graph, node, rows.whole)
+        if height > 1:
+            shape, out = (1, height * shape[1], shape[2]), (1, height * out[1], out[2])
         parameters = gather.im2col_parameters(
             shape,
-            graph.tensors[node.output].shape,
+            out,
             node.kernel,
             node.stride,
             node.pads,
@@ -120,6 +145,7 @@ class Convolution(_Product):
             template="im2col",
             label=f"{size}s{node.stride[1]}_{shape[1]}x{shape[2]}",
             operands=(INPUTS, SCRATCH, ROW),
+            at_once=height > 1,
         )
         return (windows, *self._product(graph, node, self._order(graph, node), 0, rows))
 
@@ -158,12 +184,12 @@ class DepthwiseProduct(_Product):
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         return _natural_order(graph.tensors[node.output].shape[2])
 
-    def scratch_bytes(self, graph: Graph, node: Node, ring: bool) -> int:
+    def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
         # Behind the pairs a row of padding, where the input has no slot for one.
         assert isinstance(node, Depthwise)
         padded = not ring and node.pads.top + node.pads.bottom > 0
         padding = self.planar_input(graph, node).row_bytes if padded else 0
-        return self._pairs_bytes(graph, node) + padding
+        return self._pairs_bytes(graph, node, whole) + padding
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Depthwise)
@@ -171,31 +197,39 @@ class DepthwiseProduct(_Product):
         assert isinstance(conv, Conv)
         rest = self._product(graph, conv, self._order(graph, node), 128, rows)
         return (
-            self._depthwise(graph, node, rows.slots_in[0]),
+            self._depthwise(graph, node, rows),
             *(replace(call, layer=1) for call in rest),
         )
 
-    def _depthwise(self, graph: Graph, node: Depthwise, slots_in: int) -> KernelCall:
+    def _depthwise(self, graph: Graph, node: Depthwise, rows: RowPlan) -> KernelCall:
         planar, q = self.planar_input(graph, node), _q(graph, node.inputs[0])
-        _, out_width, channels = graph.tensors[node.output].shape
-        function = depthwise.depthwise_function(node, planar, q, out_width)
-        constants = depthwise.packed_constants(function.window, node, q.zero_point)
+        _, width, channels = graph.tensors[node.output].shape
+        at_once = self._rows_at_once(graph, node, rows.whole)
+        functions = tuple(
+            depthwise.depthwise_function(node, planar, q, width, odd)
+            for odd in (False, True)[: min(at_once, 2)]
+        )
+        constants = depthwise.packed_constants(functions[0].window, node, q.zero_point)
         size = "x".join(map(str, node.kernel))
         return KernelCall(
             {
-                "function": function,
+                "functions": functions,
+                "rows": at_once,
+                "out_width": width,
+                "half": -(-channels // 2),
                 "kernel_height": node.kernel[0],
                 "stride_y": node.stride[0],
                 "pad_top": node.pads.top,
                 "pads": int(node.pads.top > 0 or node.pads.bottom > 0),
-                "pairs_bytes": self._pairs_bytes(graph, node),
+                "pairs_bytes": self._pairs_bytes(graph, node, rows.whole),
                 "in_height": planar.shape[0],
                 "row_bytes": planar.row_bytes,
                 "lead": planar.lead,
-                "slots_in": slots_in,
+                "slots_in": rows.slots_in[0],
                 "zero": q.zero_point + 128,
             },
             (CArray("constants", constants),),
+            at_once=at_once > 1,
             template="depthwise_row",
             label=f"{size}s{node.stride[1]}_{planar.shape[1]}x{channels}",
             operands=(INPUTS, SCRATCH, ROW),

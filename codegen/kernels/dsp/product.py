@@ -205,9 +205,9 @@ def _pack(
 
 
 def calls(
-    graph: Graph, conv: Conv, order: Sequence[int], stored_zero: int, pixels: int, rows: RowPlan
+    graph: Graph, conv: Conv, order: Sequence[int], stored_zero: int, height: int, rows: RowPlan
 ) -> tuple[KernelCall, ...]:
-    """The product of a row: a call for the whole groups of channels, one for the rest.
+    """The product of some rows: a call for the whole groups of channels, one for the rest.
 
     Args:
         graph: The graph.
@@ -215,10 +215,12 @@ def calls(
         order: For each place in a pixel's pairs the index into the layer's inputs
             ``[kh][kw][channels]``, -1 where there is none.
         stored_zero: What the pairs hold for a real zero.
-        pixels: Pixels a row.
+        height: Rows.
         rows: How the output's rows are kept.
     """
     assert conv.requant is not None
+    _, width, _ = graph.tensors[conv.output].shape
+    pixels = height * width
     form = FORMS[rows.variant] if rows.variant else CHAIN
     outputs = len(conv.weight)
     flat = conv.weight.reshape(outputs, -1).astype(np.int64)
@@ -233,7 +235,7 @@ def calls(
             suffix = "_rest" if first else ""
             made.append(
                 KernelCall(
-                    _parameters(form, conv.requant, len(order) // 2, pixels, outputs, part, rows),
+                    _parameters(form, conv.requant, len(order) // 2, (height, width), outputs, part, rows),
                     tuple(CArray(f"{a.role}{suffix}", a.values) for a in arrays),
                     template=form.name,
                     label=f"{pixels}x{len(order)}_{end - first}",
@@ -248,12 +250,13 @@ def _parameters(
     form: Form,
     requant: Requant,
     pairs: int,
-    pixels: int,
+    size: tuple[int, int],
     outputs: int,
     channels: slice,
     rows: RowPlan,
 ) -> Parameters:
     planar = rows.planar_out
+    pixels = size[0] * size[1]
     offset = 128 if planar else 0
     loop = inner(pairs)
     count = channels.stop - channels.start
@@ -275,7 +278,7 @@ def _parameters(
         "unsigned": int(bool(planar)),
         "second": 2 if planar else outputs,
         "next": 0 if planar else 2 * outputs,
-        "places": _places(planar, pixels, outputs) if pixels % 2 else (),
+        "places": _places(planar, size, outputs) if size[1] % 2 else (),
         # Requantization.
         "saturate": "usat" if planar else "ssat",
         "zero": requant.zero_point + offset,
@@ -288,10 +291,18 @@ def _parameters(
     }
 
 
-def _places(planar: Planar | None, pixels: int, outputs: int) -> tuple[tuple[int, int], ...]:
+def _places(
+    planar: Planar | None, size: tuple[int, int], outputs: int
+) -> tuple[tuple[int, int], ...]:
     """Offsets of each pair of pixels; where there is no second one, that of the first.
 
     Both are written, the first one last.
     """
-    place = [position(pixel) if planar else pixel * outputs for pixel in range(pixels)]
-    return tuple((place[i], place[min(i + 1, pixels - 1)]) for i in range(0, pixels, 2))
+    height, width = size
+    step = planar.row_bytes if planar else width * outputs
+    place = [
+        row * step + (position(pixel) if planar else pixel * outputs)
+        for row in range(height)
+        for pixel in range(width)
+    ]
+    return tuple(zip(place[::2], [*place[1::2], *place[-1:]], strict=False))

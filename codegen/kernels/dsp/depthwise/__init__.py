@@ -92,7 +92,12 @@ def refuses(node: Depthwise, input_zero: int) -> str | None:
 
 
 def depthwise_function(
-    node: Depthwise, planar: Planar, input_q: QParams, out_width: int, limit: int = CODE_BYTES
+    node: Depthwise,
+    planar: Planar,
+    input_q: QParams,
+    out_width: int,
+    odd: bool = False,
+    limit: int = CODE_BYTES,
 ) -> DepthwiseFunction:
     """The function for a layer.
 
@@ -101,6 +106,7 @@ def depthwise_function(
         planar: The input's rows.
         input_q: The input's quantization.
         out_width: Pixels of an output row.
+        odd: The first output is the second one of a pair of pixels.
         limit: Bytes of code, where there is a choice.
     """
     assert node.requant is not None
@@ -116,6 +122,7 @@ def depthwise_function(
         channels=channels,
         plane=planar.plane,
         skips_padding=input_q.zero_point == -_ZERO and meets_image,
+        odd=odd,
     )
     return fastest(window, _epilogue(node.requant), limit)
 

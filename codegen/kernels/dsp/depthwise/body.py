@@ -35,7 +35,6 @@ from codegen.kernels.dsp.depthwise.code import (
     encodable,
 )
 from codegen.kernels.dsp.depthwise.window import Piece, Window
-from codegen.kernels.layout import pair_halfword
 
 CONSTANTS = "r2"
 """The pointer to the constants."""
@@ -367,7 +366,7 @@ class Writer:
         base = pointer.cell.register or tail.registers["output"]
         before = pointer.moved
         for output, register in sums.items():
-            offset, step = pointer.access(2 * pair_halfword(output, channel, window.channels))
+            offset, step = pointer.access(window.place(output, channel))
             if not -REACH_BACK <= offset <= REACH_AHEAD:
                 self._code += [Advance(base, part) for part in encodable(offset)]
                 pointer.moved += offset

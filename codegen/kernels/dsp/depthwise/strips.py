@@ -17,7 +17,6 @@ from codegen.kernels.dsp.depthwise.body import (
 )
 from codegen.kernels.dsp.depthwise.code import INSTRUCTION_BYTES, Epilogue, merit
 from codegen.kernels.dsp.depthwise.window import Window
-from codegen.kernels.layout import pair_halfword
 
 _FURTHER_BODY_CYCLES = 40
 """Of a pass over all channels, beside them."""
@@ -194,7 +193,7 @@ def _assemble(
     for part in parts:
         bodies.append(Writer(window, epilogue, homes, unroll).body(part.strips))
     rows, output, end = homes.cells(window)
-    places = [2 * pair_halfword(part.strips[0][0], 0, window.channels) for part in parts]
+    places = [window.place(part.strips[0][0], 0) for part in parts]
 
     def moves(row: int, place: int) -> tuple[Move, ...]:
         # All channels were walked over: the lower halfwords and, two bytes on, the upper ones.

@@ -40,7 +40,6 @@ from codegen.kernels.dsp.depthwise.code import (
     encodable,
 )
 from codegen.kernels.dsp.depthwise.window import Window
-from codegen.kernels.layout import pair_halfword
 
 ROW, OUTPUT = "r0", "r1"
 _X, _Y, _Z = "r2", "r9", "r10"
@@ -128,6 +127,7 @@ def walks(window: Window) -> bool:
         window.kernel == (3, 3)
         and window.stride == 1
         and window.skips_padding
+        and not window.odd
         and _words(window) >= 2
         and _first_step(window) <= REACH_BACK
         and _place(window, 4) <= REACH_AHEAD
@@ -182,7 +182,7 @@ def _first_step(window: Window) -> int:
 
 def _place(window: Window, output: int) -> int:
     """Byte of an output in the pairs, of a channel of the lower half."""
-    return 2 * pair_halfword(output, 0, window.channels)
+    return window.place(output, 0)
 
 
 class _Writer:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from codegen.kernels.layout import position
+from codegen.kernels.layout import pair_halfword, position
 
 HALVES = ("b", "t")
 """Suffixes of SMLAxy: bottom and top half of a register."""
@@ -65,6 +65,7 @@ class Window:
         channels: Planes of an input row.
         plane: Bytes from plane to plane.
         skips_padding: Padding is zero and not there: its products are not added.
+        odd: The first output is the second one of a pair of pixels.
         packs_rows: Rows 0 and 1 of a 3x3 kernel are multiplied together; see `walk`.
     """
 
@@ -76,6 +77,7 @@ class Window:
     channels: int
     plane: int
     skips_padding: bool
+    odd: bool = False
     packs_rows: bool = False
 
     @cached_property
@@ -102,6 +104,10 @@ class Window:
     def record(self) -> int:
         """Words of constants a channel: bias, weights, multiplier."""
         return 2 + len(self.layout)
+
+    def place(self, output: int, channel: int) -> int:
+        """Byte of an output from the first pair on."""
+        return 2 * pair_halfword(output + self.odd, channel, self.channels)
 
     def weight_place(self, kx: int) -> tuple[int, int]:
         """Word of a row, and half of it, that holds a column of the kernel."""
