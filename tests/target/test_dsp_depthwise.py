@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from codegen.kernels.dsp.depthwise import (
     depthwise_function,
     packed_constants,
     refuses,
+    skips_padding,
 )
 from codegen.kernels.layout import Planar, pair_halfword, pairs_bytes, position
 from codegen.ops import Depthwise
@@ -75,7 +75,14 @@ class Case:
     def planar(self) -> Planar:
         needed = (self.out_width - 1) * self.stride + self.kernel[1] - self.pad_left
         pads = Pads(0, self.pad_left, 0, max(0, needed - self.in_width))
-        return Planar((self.kernel[0], self.in_width, self.channels), pads)
+        shape = (self.kernel[0], self.in_width, self.channels)
+        # Where the zero point is the byte 0, padding is left out, and there are no bytes for it.
+        return Planar(shape, Pads() if self.skips_padding else pads)
+
+    @property
+    def skips_padding(self) -> bool:
+        q = QParams(1.0, self.zero_in)
+        return skips_padding(self.node, q, self.in_width, self.out_width)
 
     @cached_property
     def random(self) -> np.random.Generator:
@@ -99,7 +106,7 @@ class Case:
         multiplier = self.random.integers(1 << 15, 1 << 16, self.channels) << 7
         multiplier >>= self.random.integers(0, 9, self.channels) + self.shift
         requant = Requant(multiplier.astype(np.int32), self.shift, self.zero_out, self.lo, self.hi)
-        pads = self.planar.pads
+        pads = Pads(0, self.pad_left)
         return Depthwise(
             "layer", ("x",), "y", weight, bias, (1, self.stride), pads, requant=requant
         )
@@ -118,7 +125,7 @@ class Case:
     def wanted(self) -> NDArray[np.int16]:
         """The pairs and what is around them."""
         assert self.node.requant is not None
-        right = self.planar.pads.right + self.kernel[1]
+        right = self.out_width * self.stride + self.kernel[1]
         x = np.pad(
             self.image.astype(np.int64),
             ((0, 0), (self.pad_left, right), (0, 0)),
@@ -154,6 +161,8 @@ class Case:
             for c in range(self.channels):
                 for column in range(-self.pad_left, max(last, self.in_width)):
                     inside = 0 <= column < self.in_width
+                    if not inside and self.skips_padding:
+                        continue
                     value = row[column, c] if inside else self.zero_in
                     memory[offset + c * planar.plane + position(column)] = int(value) + 128
         return memory, offsets
@@ -214,8 +223,8 @@ def name(index: int) -> str:
 
 
 def render(template: str, index: int) -> str:
-    parameters = SimpleNamespace(function=CASES[index].function)
-    return render_template(f"kernels/dsp/{template}", name=name(index), p=parameters)
+    function = CASES[index].function
+    return render_template(f"kernels/dsp/{template}", name=name(index), function=function)
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +343,7 @@ def test_less_code_where_it_is_asked_for() -> None:
     case = Case((3, 3), 1, 1, 24, 32, 1)
     q = QParams(1.0, case.zero_in)
     sizes = [
-        depthwise_function(case.node, case.planar, q, case.out_width, limit).code.code_bytes
+        depthwise_function(case.node, case.planar, q, case.out_width, limit=limit).code.code_bytes
         for limit in (2000, 900)
     ]
     assert sizes[0] > sizes[1] <= 900

@@ -176,10 +176,10 @@ class DepthwiseProduct(_Product):
 
     def planar_input(self, graph: Graph, node: Node) -> Planar:
         assert isinstance(node, Depthwise)
-        pads = node.pads
-        if _q(graph, node.inputs[0]).zero_point == -128:
-            pads = Pads(pads.top, 0, pads.bottom, 0)  # zeros are left out, not read
-        return Planar(graph.shapes(node)[0], pads)
+        (shape,), q, pads = graph.shapes(node), _q(graph, node.inputs[0]), node.pads
+        if depthwise.skips_padding(node, q, shape[1], graph.tensors[node.output].shape[1]):
+            pads = Pads(pads.top, 0, pads.bottom, 0)
+        return Planar(shape, pads)
 
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         return _natural_order(graph.tensors[node.output].shape[2])

@@ -44,6 +44,10 @@ UNROLL = 16
 _SUM_BITS = 24
 _IMMEDIATE = 4095
 """Largest offset of a store."""
+_DOUBLED = 14
+"""Pairs of inputs up to which two tiles are written out."""
+_SHORT = 4
+"""As ``UNROLL``, for layers of a single pixel, whose time does not matter."""
 _PLACES = 1 << 16
 """Offsets of pixels in a row of an odd number lie below this."""
 
@@ -77,7 +81,7 @@ def inner(pairs: int, most: int = UNROLL) -> Inner:
 
     unroll = min(range(1, most + 1), key=cost)
     blocks, rest = divmod(pairs - 1, unroll)
-    return Inner(1 + rest, blocks, unroll)
+    return Inner(1 + rest, blocks, unroll) if blocks > 1 else Inner(pairs, 0, 0)
 
 
 def value_range(graph: Graph, tensor: str) -> tuple[int, int]:
@@ -105,7 +109,7 @@ def refuses(graph: Graph, conv: Conv) -> str | None:
     if worst >= limit:
         return f"a sum may reach {worst:,}, more than {_SUM_BITS} bits"
     _, width, channels = graph.tensors[conv.output].shape
-    if channels > _IMMEDIATE // 2 or width * channels >= _PLACES:
+    if channels > _IMMEDIATE // 4 or width * channels >= _PLACES:
         return "more output channels than the offsets of stores reach"
     if width > _IMMEDIATE // TILE - 2 * TILE:
         return "longer rows than the offsets of stores reach"
@@ -168,7 +172,7 @@ _STEP_CODE = 42
 def variants(conv: Conv, pairs: int, pixels: int, rows: int) -> tuple[Variant, ...]:
     """What each form costs for a layer: ``pairs`` a pixel, ``pixels`` a row."""
     groups = -(-len(conv.weight) // TILE)
-    loop = inner(pairs)
+    loop = inner(pairs, UNROLL if rows * pixels > 1 else _SHORT)
     tiles = rows * -(-pixels // 2) * groups
     return tuple(
         Variant(
@@ -258,7 +262,7 @@ def _parameters(
     planar = rows.planar_out
     pixels = size[0] * size[1]
     offset = 128 if planar else 0
-    loop = inner(pairs)
+    loop = inner(pairs, UNROLL if pixels > 1 else _SHORT)
     count = channels.stop - channels.start
     return {
         "pixels": pixels,
@@ -277,7 +281,9 @@ def _parameters(
         # Where pixels go.
         "unsigned": int(bool(planar)),
         "second": 2 if planar else outputs,
-        "next": 0 if planar else 2 * outputs,
+        "tiles": 1 + (pairs <= _DOUBLED and size[1] % 4 == 0),
+        "tile_step": 1 if planar else 2 * outputs,
+        "next": 4 if planar else 4 * outputs,
         "places": _places(planar, size, outputs) if size[1] % 2 else (),
         # Requantization.
         "saturate": "usat" if planar else "ssat",

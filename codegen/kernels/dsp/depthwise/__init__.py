@@ -91,6 +91,20 @@ def refuses(node: Depthwise, input_zero: int) -> str | None:
     return None
 
 
+def skips_padding(node: Depthwise, input_q: QParams, in_width: int, out_width: int) -> bool:
+    """True if padding left and right is left out instead of read: its bytes would be zero.
+
+    Args:
+        node: The layer.
+        input_q: The input's quantization.
+        in_width: Pixels of an input row.
+        out_width: Pixels of an output row.
+    """
+    last = (out_width - 1) * node.stride[1] - node.pads.left
+    every_window_meets_image = node.pads.left < node.kernel[1] and last < in_width
+    return input_q.zero_point == -_ZERO and every_window_meets_image
+
+
 def depthwise_function(
     node: Depthwise,
     planar: Planar,
@@ -111,8 +125,6 @@ def depthwise_function(
     """
     assert node.requant is not None
     _, width, channels = planar.shape
-    last = (out_width - 1) * node.stride[1] - node.pads.left
-    meets_image = node.pads.left < node.kernel[1] and last < width
     window = Window(
         kernel=node.kernel,
         stride=node.stride[1],
@@ -121,7 +133,7 @@ def depthwise_function(
         out_width=out_width,
         channels=channels,
         plane=planar.plane,
-        skips_padding=input_q.zero_point == -_ZERO and meets_image,
+        skips_padding=skips_padding(node, input_q, width, out_width),
         odd=odd,
     )
     return fastest(window, _epilogue(node.requant), limit)
