@@ -235,9 +235,7 @@ def _row_plan(plan: Plan, step: Step) -> RowPlan:
     )
 
 
-def _run_table(
-    plan: Plan, stages: list[StageCalls]
-) -> tuple[RunTable | None, tuple[Stretch, ...]]:
+def _run_table(plan: Plan, stages: list[StageCalls]) -> tuple[RunTable | None, tuple[Stretch, ...]]:
     """The table of runs, the image's with a marker after each row, and the other segments."""
     image, *later = plan.segments
     marker = len(plan.steps)

@@ -74,7 +74,12 @@ def family_of(core: str) -> str:
     return FAMILY_OF_CORE.get(core, "portable")
 
 
-def stages(family: str, graph: Graph, flash_budget: int | None = None) -> tuple[Stage, ...]:
+def stages(
+    family: str,
+    graph: Graph,
+    flash_budget: int | None = None,
+    apart: frozenset[int] = frozenset(),
+) -> tuple[Stage, ...]:
     """All layers of a graph, each with the first form that accepts it.
 
     Where a form has variants the fastest is taken; with a budget, as long as that is exceeded, the
@@ -84,6 +89,7 @@ def stages(family: str, graph: Graph, flash_budget: int | None = None) -> tuple[
         family: Kernel family.
         graph: The graph.
         flash_budget: Bytes for constants and code.
+        apart: Layers that are not to be fused with those behind them.
 
     Raises:
         ThumbnetError: No form of the family nor a portable one computes a layer.
@@ -91,7 +97,7 @@ def stages(family: str, graph: Graph, flash_budget: int | None = None) -> tuple[
     made: list[Stage] = []
     start = 0
     while start < len(graph.nodes):
-        kernel, refused = choose(family, graph, graph.nodes[start])
+        kernel, refused = choose(family, graph, graph.nodes[start], fused=start not in apart)
         nodes = kernel.layers(graph, graph.nodes[start])
         fastest = next(iter(kernel.variants(graph, nodes[0])), None)
         made.append(Stage(range(start, start + len(nodes)), nodes, kernel, refused, fastest))
@@ -119,8 +125,12 @@ def _shrink(graph: Graph, stages: list[Stage], budget: int) -> None:
         stages[index] = replace(stages[index], variant=variant)
 
 
-def choose(family: str, graph: Graph, node: Node) -> tuple[Kernel, tuple[str, ...]]:
+def choose(
+    family: str, graph: Graph, node: Node, fused: bool = True
+) -> tuple[Kernel, tuple[str, ...]]:
     """The first form that accepts ``node``, and why each form before it did not.
+
+    Forms that compute more than one layer are only asked if ``fused``.
 
     Raises:
         ThumbnetError: No form of the family nor a portable one computes the layer.
@@ -128,7 +138,7 @@ def choose(family: str, graph: Graph, node: Node) -> tuple[Kernel, tuple[str, ..
     refused: list[str] = []
     forms = FAMILIES[family] + (FAMILIES["portable"] if family != "portable" else ())
     for kernel in forms:
-        if kernel.op != node.op:
+        if kernel.op != node.op or (kernel.fuses and not fused):
             continue
         reason = kernel.refuses(graph, node)
         if reason is None:

@@ -112,12 +112,14 @@ class Kernel:
         name: Its template, and the first part of its functions' names.
         op: The operator it computes, or begins with.
         gathers: True if it reads all that a row of the output needs before it writes that row.
+        fuses: True if it computes more than one layer.
     """
 
     family: str
     name: str
     op: str
     gathers: bool = False
+    fuses: bool = False
 
     def layers(self, graph: Graph, node: Node) -> tuple[Node, ...]:
         """The layers that it computes together, beginning with ``node``."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph
-from codegen.kernels import FAMILIES, family_of, stages
+from codegen.kernels import FAMILIES, Stage, family_of, stages
 from codegen.kernels.base import DISJOINT
 from codegen.plan.arena import Life, align, place
 from codegen.plan.model import Buffer, Plan, Segment, Step
@@ -16,6 +16,8 @@ from codegen.plan.segments import OBJECTIVES, Segments
 STATE = ""
 """Name of the buffer that holds how far the stream has come."""
 STATE_BYTES = 8
+_WORTH_SPLITTING = 1.02
+"""Layers that could be fused are computed apart if that lowers the peak by this factor."""
 SCRATCH = "/scratch"
 """First part of the names of the memory that kernels use while they make a row."""
 
@@ -44,8 +46,8 @@ def make_plan(
     family = kernels or family_of(core)
     if family not in FAMILIES:
         raise ThumbnetError(f"Unknown kernels {family!r}; there are {', '.join(FAMILIES)}.")
-    network = make_network(graph, stages(family, graph, flash_budget))
-    segments = Segments(graph, network)
+    segments = _segments_of(graph, family, objective, flash_budget)
+    network = segments.network
     ends = segments.partition(objective)
     phase_of = [next(p for p, end in enumerate(ends) if index < end) for index in range(ends[-1])]
     steps = tuple(Step(index, stage, phase_of[index]) for index, stage in enumerate(network.stages))
@@ -69,6 +71,41 @@ def make_plan(
         graph, family, network, steps, _segments(network, ends, segments, slots),
         buffers, scratch, arena_bytes, bound,
     )  # fmt: skip
+
+
+def _segments_of(graph: Graph, family: str, objective: str, flash_budget: int | None) -> Segments:
+    """The stages of the graph, fused or, where that lowers the peak, apart."""
+
+    def segments(apart: frozenset[int]) -> Segments:
+        return Segments(graph, make_network(graph, stages(family, graph, flash_budget, apart)))
+
+    best = segments(frozenset())
+    if objective == "cycles":
+        return best
+    apart: frozenset[int] = frozenset()
+    peak, busiest = best.least_peak()
+    while True:
+        tried = [
+            segments(apart | {stage.layers.start})
+            for stage in best.network.stages[busiest.start : busiest.stop]
+            if _smaller_inside(graph, stage)
+        ]
+        lower = min(tried, key=lambda found: found.least_peak()[0], default=best)
+        if lower.least_peak()[0] * _WORTH_SPLITTING >= peak:
+            return best
+        best = lower
+        apart = frozenset(
+            stage.layers.start
+            for stage in best.network.stages
+            if len(stage.nodes) == 1 and stage.kernel.name == "depthwise_alone"
+        )
+        peak, busiest = best.least_peak()
+
+
+def _smaller_inside(graph: Graph, stage: Stage) -> bool:
+    """True if a tensor between the stage's layers is smaller than the one that it makes."""
+    made = [graph.tensors[node.output].size for node in stage.nodes]
+    return min(made) < made[-1]
 
 
 def _segments(

@@ -39,11 +39,15 @@ class _Partition:
 
 
 class Segments:
-    """The possible segments of a network and what they cost."""
+    """The possible segments of a network and what they cost.
+
+    Attributes:
+        network: The network.
+    """
 
     def __init__(self, graph: Graph, network: Network) -> None:
         self._graph = graph
-        self._network = network
+        self.network = network
         self._stages = network.stages
         self._count = len(network.stages)
         self._streams: dict[int, Stream] = {}
@@ -53,7 +57,7 @@ class Segments:
     def stream(self, start: int) -> Stream:
         """The stream that begins with stage ``start``."""
         if start not in self._streams:
-            self._streams[start] = Stream(self._network, start)
+            self._streams[start] = Stream(self.network, start)
         return self._streams[start]
 
     def partition(self, objective: str) -> tuple[int, ...]:
@@ -62,6 +66,13 @@ class Segments:
             return tuple(range(self._count + 1))
         limit = self._best(None).peak
         return self._best(int(limit * _BALANCE) if objective == "balanced" else limit).ends
+
+    def least_peak(self) -> tuple[int, range]:
+        """The least peak in bytes, and the stages of the segment that has it."""
+        best = self._best(None)
+        parts = [range(a, b) for a, b in zip((0, *best.ends[:-1]), best.ends, strict=True)]
+        sizes = [self.bytes(number, part.start, part.stop) for number, part in enumerate(parts)]
+        return best.peak, parts[sizes.index(max(sizes))]
 
     def _best(self, limit: int | None) -> _Partition:
         """The least peak; with a limit on it, the fewest streamed layers."""
@@ -92,7 +103,7 @@ class Segments:
             start: First stage.
             end: The stage after the last.
         """
-        network = self._network
+        network = self.network
         image = number == 0
         made = [s.output for s in self._stages[start:end] if s.output != network.output]
         before = [
@@ -121,10 +132,10 @@ class Segments:
         """Bytes that a stage of the segment from ``start`` on needs while it makes a row."""
         stage = self._stages[index]
         source = stage.inputs[0]
-        slots = self._network.storage[source].rows
+        slots = self.network.storage[source].rows
         if self._made_by.get(source, -1) >= start:
             slots = self.stream(start).slots[source]
-        ring = slots < self._network.storage[source].rows
+        ring = slots < self.network.storage[source].rows
         return stage.kernel.scratch_bytes(self._graph, stage.nodes[0], ring, whole)
 
     def distance(self, start: int, end: int, output: str, source: str) -> int:
@@ -138,7 +149,7 @@ class Segments:
 
     def _distance_by_rows(self, stage: Stage, source: str) -> int:
         """Safe distance of a stage that has read all that a row needs before it writes it."""
-        x, y = self._network.storage[source], self._network.storage[stage.output]
+        x, y = self.network.storage[source], self.network.storage[stage.output]
         window = row_window(stage.nodes[0])
         distance = y.size - x.size
         for row in range(y.rows - 1):
@@ -149,11 +160,11 @@ class Segments:
     def _shared(self, start: int, end: int, output: str, before: list[str]) -> int:
         """Bytes that ``output`` can share with a tensor that this segment reads last."""
         shared = 0
-        size = self._network.storage[output].size
+        size = self.network.storage[output].size
         for source in before:
             if self._last_read[source] < end and self._reads(start, end, source):
                 below = max(0, self.distance(start, end, output, source))
-                other = self._network.storage[source].size
+                other = self.network.storage[source].size
                 shared = max(shared, size + other - max(size, below + other))
         return shared
 

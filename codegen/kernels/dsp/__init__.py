@@ -101,10 +101,6 @@ def _q(graph: Graph, tensor: str) -> QParams:
     return q
 
 
-def _natural_order(inputs: int) -> tuple[int, ...]:
-    return (*range(inputs), -1) if inputs % 2 else tuple(range(inputs))
-
-
 class Convolution(_Product):
     """Any kernel, stride and padding, 1x1 and fully connected: the windows of a row are gathered."""
 
@@ -150,29 +146,22 @@ class Convolution(_Product):
         return (windows, *self._product(graph, node, self._order(graph, node), 0, rows))
 
 
-class DepthwiseProduct(_Product):
-    """A depthwise layer and the pointwise one behind it: the tensor between is never stored."""
+class _PlanarDepthwise(_Product):
+    """What both depthwise forms have in common: rows of planes are gathered."""
 
-    name = "depthwise"
     op = Depthwise.op
 
-    def layers(self, graph: Graph, node: Node) -> tuple[Node, ...]:
-        return (node, *graph.consumers(node.output))
-
-    def refuses(self, graph: Graph, node: Node) -> str | None:
-        assert isinstance(node, Depthwise)
-        before, after = graph.producer(node.inputs[0]), graph.consumers(node.output)
-        if node.output == graph.output or len(after) != 1:
-            return "its output is not read by exactly one layer"
-        if not isinstance(after[0], Conv) or not after[0].pointwise:
-            return "no pointwise layer follows"
-        if reason := product.refuses(graph, after[0]):
-            return f"the pointwise layer behind it: {reason}"
+    def _refuses(self, graph: Graph, node: Depthwise) -> str | None:
+        before = graph.producer(node.inputs[0])
         if not isinstance(before, Conv) or product.refuses(graph, before):
             return "its input is not made by a matrix product"
         if len(graph.consumers(node.inputs[0])) != 1:
             return "its input is read by other layers"
         return depthwise.refuses(node, _q(graph, node.inputs[0]).zero_point)
+
+    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
+        channels = graph.tensors[node.output].shape[2]
+        return (*range(channels), -1) if channels % 2 else tuple(range(channels))
 
     def planar_input(self, graph: Graph, node: Node) -> Planar:
         assert isinstance(node, Depthwise)
@@ -181,25 +170,12 @@ class DepthwiseProduct(_Product):
             pads = Pads(pads.top, 0, pads.bottom, 0)
         return Planar(shape, pads)
 
-    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
-        return _natural_order(graph.tensors[node.output].shape[2])
-
     def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
         # Behind the pairs a row of padding, where the input has no slot for one.
         assert isinstance(node, Depthwise)
         padded = not ring and node.pads.top + node.pads.bottom > 0
         padding = self.planar_input(graph, node).row_bytes if padded else 0
         return self._pairs_bytes(graph, node, whole) + padding
-
-    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
-        assert isinstance(node, Depthwise)
-        conv = graph.consumers(node.output)[0]
-        assert isinstance(conv, Conv)
-        rest = self._product(graph, conv, self._order(graph, node), 128, rows)
-        return (
-            self._depthwise(graph, node, rows),
-            *(replace(call, layer=1) for call in rest),
-        )
 
     def _depthwise(self, graph: Graph, node: Depthwise, rows: RowPlan) -> KernelCall:
         planar, q = self.planar_input(graph, node), _q(graph, node.inputs[0])
@@ -237,4 +213,67 @@ class DepthwiseProduct(_Product):
         )
 
 
-KERNELS: tuple[Kernel, ...] = (DepthwiseProduct(), Convolution())
+class DepthwiseProduct(_PlanarDepthwise):
+    """A depthwise layer and the pointwise one behind it: the tensor between is never stored."""
+
+    name = "depthwise"
+    fuses = True
+
+    def layers(self, graph: Graph, node: Node) -> tuple[Node, ...]:
+        return (node, *graph.consumers(node.output))
+
+    def refuses(self, graph: Graph, node: Node) -> str | None:
+        assert isinstance(node, Depthwise)
+        after = graph.consumers(node.output)
+        if node.output == graph.output or len(after) != 1:
+            return "its output is not read by exactly one layer"
+        if not isinstance(after[0], Conv) or not after[0].pointwise:
+            return "no pointwise layer follows"
+        if reason := product.refuses(graph, after[0]):
+            return f"the pointwise layer behind it: {reason}"
+        return self._refuses(graph, node)
+
+    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
+        assert isinstance(node, Depthwise)
+        conv = graph.consumers(node.output)[0]
+        assert isinstance(conv, Conv)
+        rest = self._product(graph, conv, self._order(graph, node), 128, rows)
+        return (
+            self._depthwise(graph, node, rows),
+            *(replace(call, layer=1) for call in rest),
+        )
+
+
+class DepthwiseAlone(_PlanarDepthwise):
+    """A depthwise layer whose output is stored: where that is small, or no pointwise one follows."""
+
+    name = "depthwise_alone"
+
+    def refuses(self, graph: Graph, node: Node) -> str | None:
+        assert isinstance(node, Depthwise)
+        return self._refuses(graph, node)
+
+    def variants(self, graph: Graph, node: Node) -> tuple[Variant, ...]:
+        return ()
+
+    def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
+        return 1
+
+    def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
+        assert isinstance(node, Depthwise)
+        _, width, channels = graph.tensors[node.output].shape
+        parameters: Parameters = {
+            "pixels": width,
+            "channels": channels,
+            "half": -(-channels // 2),
+        }
+        unpack = KernelCall(
+            parameters,
+            template="unpack",
+            label=f"{width}x{channels}",
+            operands=(SCRATCH, OUTPUT_ROW),
+        )
+        return self._depthwise(graph, node, rows), unpack
+
+
+KERNELS: tuple[Kernel, ...] = (DepthwiseProduct(), DepthwiseAlone(), Convolution())

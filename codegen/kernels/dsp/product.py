@@ -109,7 +109,7 @@ def refuses(graph: Graph, conv: Conv) -> str | None:
     if worst >= limit:
         return f"a sum may reach {worst:,}, more than {_SUM_BITS} bits"
     _, width, channels = graph.tensors[conv.output].shape
-    if channels > _IMMEDIATE // 4 or width * channels >= _PLACES:
+    if width * channels >= _PLACES:
         return "more output channels than the offsets of stores reach"
     if width > _IMMEDIATE // TILE - 2 * TILE:
         return "longer rows than the offsets of stores reach"
@@ -239,7 +239,9 @@ def calls(
             suffix = "_rest" if first else ""
             made.append(
                 KernelCall(
-                    _parameters(form, conv.requant, len(order) // 2, (height, width), outputs, part, rows),
+                    _parameters(
+                        form, conv.requant, len(order) // 2, (height, width), outputs, part, rows
+                    ),
                     tuple(CArray(f"{a.role}{suffix}", a.values) for a in arrays),
                     template=form.name,
                     label=f"{pixels}x{len(order)}_{end - first}",
@@ -264,6 +266,8 @@ def _parameters(
     offset = 128 if planar else 0
     loop = inner(pairs, UNROLL if pixels > 1 else _SHORT)
     count = channels.stop - channels.start
+    # Tiles of NHWC pixels that immediate offsets can step over.
+    reach = 2 if planar else min(_IMMEDIATE // (2 * outputs), 2)
     return {
         "pixels": pixels,
         "pixel_pairs": -(-pixels // 2),
@@ -281,10 +285,10 @@ def _parameters(
         # Where pixels go.
         "unsigned": int(bool(planar)),
         "second": 2 if planar else outputs,
-        "tiles": 1 + (pairs <= _DOUBLED and size[1] % 4 == 0),
+        "tiles": 1 + (pairs <= _DOUBLED and size[1] % 4 == 0 and reach == 2),
         "tile_step": 1 if planar else 2 * outputs,
         "next": 4 if planar else 4 * outputs,
-        "places": _places(planar, size, outputs) if size[1] % 2 else (),
+        "places": _places(planar, size, outputs) if size[1] % 2 or not reach else (),
         # Requantization.
         "saturate": "usat" if planar else "ssat",
         "zero": requant.zero_point + offset,

@@ -157,9 +157,7 @@ class Window:
         """Taps on the pair of pixels that starts at ``column``."""
         for output in outputs:
             kx = column - self._left(output)
-            inside = [
-                i for i in (0, 1) if 0 <= kx + i < self.kernel[1] and self.counts(column + i)
-            ]
+            inside = [i for i in (0, 1) if 0 <= kx + i < self.kernel[1] and self.counts(column + i)]
             if len(inside) == 2:
                 yield Tap(output, self.words.index((kx, kx + 1)))
             elif inside:
