@@ -177,7 +177,7 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
     """
     graph = plan.graph
     functions = _Functions(name)
-    arrays: list[ConstArray] = []
+    arrays: dict[str, ConstArray] = {}
     stages = []
     for step in plan.steps:
         calls = []
@@ -185,7 +185,8 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
         for call in made:
             layer = step.stage.layers[call.layer]
             constants = tuple(_constants(f"{name}_{layer}", call))
-            arrays.extend(constants)
+            # Calls of a layer for parts of a row share its constants.
+            arrays |= {array.name: array for array in constants}
             arguments = (*_operands(plan, step, call), *(array.name for array in constants))
             calls.append(Call(layer, functions.name_of(step.stage.kernel, call), arguments))
         stages.append(_stage_calls(plan, step, tuple(calls), made))
@@ -201,7 +202,7 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
         input_offset=image.offset,
         input_slots=0 if image.whole else image.slots,
         functions=functions.all,
-        arrays=tuple(arrays),
+        arrays=tuple(arrays.values()),
         streamed=tuple(stages[step.index] for step in plan.steps if plan.streamed(step)),
         stretches=stretches,
         runs=runs,
@@ -342,8 +343,8 @@ def _operands(plan: Plan, step: Step, call: KernelCall) -> Iterator[str]:
             yield _place(plan, stage.output)
         elif operand == OUTPUT_ROW:
             planar = plan.network.storage[stage.output].planar
-            lead = f" + {planar.lead}" if planar and planar.lead else ""
-            yield _row_place(plan, stage.output) + lead
+            offset = call.offset + (planar.lead if planar else 0)
+            yield _row_place(plan, stage.output) + (f" + {offset}" if offset else "")
         elif operand == SCRATCH:
             yield f"PAIRS(memory + {plan.scratch[step.phase].offset})"
         else:

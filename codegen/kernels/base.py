@@ -56,6 +56,7 @@ class KernelCall:
         label: Part of the function's name that tells its shape; empty for what the parameters say.
         layer: Which of the stage's layers the work belongs to.
         operands: What the function is given.
+        offset: Bytes behind the first of the row of the output, for ``OUTPUT_ROW``.
         assembly: True if there is a template in assembly, too, for cores that have the
             instructions; the one in C is then its portable twin.
     """
@@ -67,6 +68,7 @@ class KernelCall:
     label: str = ""
     layer: int = 0
     operands: tuple[str, ...] = (INPUTS, OUTPUT, ROW)
+    offset: int = 0
     assembly: bool = False
 
 

@@ -16,7 +16,7 @@ from codegen.plan.segments import OBJECTIVES, Segments
 STATE = ""
 """Name of the buffer that holds how far the stream has come."""
 STATE_BYTES = 8
-_WORTH_SPLITTING = 1.02
+_WORTH_SPLITTING = {"balanced": 1.25, "ram": 1.0}
 """Layers that could be fused are computed apart if that lowers the peak by this factor."""
 SCRATCH = "/scratch"
 """First part of the names of the memory that kernels use while they make a row."""
@@ -80,7 +80,7 @@ def _segments_of(graph: Graph, family: str, objective: str, flash_budget: int | 
         return Segments(graph, make_network(graph, stages(family, graph, flash_budget, apart)))
 
     best = segments(frozenset())
-    if objective == "cycles":
+    if objective not in _WORTH_SPLITTING:
         return best
     apart: frozenset[int] = frozenset()
     peak, busiest = best.least_peak()
@@ -91,7 +91,7 @@ def _segments_of(graph: Graph, family: str, objective: str, flash_budget: int | 
             if _smaller_inside(graph, stage)
         ]
         lower = min(tried, key=lambda found: found.least_peak()[0], default=best)
-        if lower.least_peak()[0] * _WORTH_SPLITTING >= peak:
+        if lower.least_peak()[0] * _WORTH_SPLITTING[objective] >= peak:
             return best
         best = lower
         apart = frozenset(

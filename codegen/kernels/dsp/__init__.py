@@ -28,6 +28,9 @@ from codegen.kernels.layout import Planar, pairs_bytes
 from codegen.ops import Conv, Depthwise
 
 
+_PIECE_BYTES = 2048
+_PIECE_PIXELS = 16
+"""Rows of windows that need more pairs than this are cut, but not into shorter pieces than that."""
 _SMALL = 3
 """Widest map whose rows may be gathered together."""
 
@@ -88,10 +91,11 @@ class _Product(Kernel):
     ) -> tuple[KernelCall, ...]:
         """Gaps and product of a row; ``stored`` is added to int8 values in the pairs."""
         height = self._rows_at_once(graph, conv, rows.whole)
+        size = (height, graph.tensors[conv.output].shape[1])
         x, y = _q(graph, conv.inputs[0]).zero_point, _q(graph, conv.output).zero_point
         return (
             *self._gaps(rows.planar_out, rows, y + 128, height),
-            *product.calls(graph, conv, order, x + stored, height, rows),
+            *product.calls(graph, conv, order, x + stored, size, rows),
         )
 
 
@@ -119,6 +123,22 @@ class Convolution(_Product):
         assert isinstance(node, Conv)
         return gather.gather_order(node.kernel, graph.shapes(node)[0][2])
 
+    def _pieces(self, graph: Graph, node: Node, whole: bool) -> int:
+        """Parts of a row that are gathered one after the other, so that few pairs are kept."""
+        width = graph.tensors[node.output].shape[1]
+        pieces = 1
+        while (
+            self._rows_at_once(graph, node, whole) == 1
+            and pairs_bytes(width // pieces, len(self._order(graph, node))) > _PIECE_BYTES
+            and width % (8 * pieces) == 0
+            and width // (2 * pieces) >= _PIECE_PIXELS
+        ):
+            pieces *= 2
+        return pieces
+
+    def _pairs_bytes(self, graph: Graph, node: Node, whole: bool) -> int:
+        return super()._pairs_bytes(graph, node, whole) // self._pieces(graph, node, whole)
+
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Conv)
         (shape,) = graph.shapes(node)
@@ -126,24 +146,34 @@ class Convolution(_Product):
         height = self._rows_at_once(graph, node, rows.whole)
         if height > 1:
             shape, out = (1, height * shape[1], shape[2]), (1, height * out[1], out[2])
-        parameters = gather.im2col_parameters(
-            shape,
-            out,
-            node.kernel,
-            node.stride,
-            node.pads,
-            _q(graph, node.inputs[0]).zero_point,
-            rows.slots_in[0],
-        )
-        size = "x".join(map(str, node.kernel))
-        windows = KernelCall(
-            parameters,
-            template="im2col",
-            label=f"{size}s{node.stride[1]}_{shape[1]}x{shape[2]}",
-            operands=(INPUTS, SCRATCH, ROW),
-            at_once=height > 1,
-        )
-        return (windows, *self._product(graph, node, self._order(graph, node), 0, rows))
+        pieces = self._pieces(graph, node, rows.whole)
+        width = out[1] // pieces
+        order, q = self._order(graph, node), _q(graph, node.inputs[0])
+        y = _q(graph, node.output)
+        made = list(self._gaps(rows.planar_out, rows, y.zero_point + 128, height))
+        for piece in range(pieces):
+            first = piece * width
+            left = node.pads.left - first * node.stride[1]
+            parameters = gather.im2col_parameters(
+                shape,
+                (out[0], width, out[2]),
+                node.kernel,
+                node.stride,
+                replace(node.pads, left=left),
+                q.zero_point,
+                rows.slots_in[0],
+            )
+            windows = KernelCall(
+                parameters,
+                template="im2col",
+                label=f"{'x'.join(map(str, node.kernel))}s{node.stride[1]}_{shape[1]}x{shape[2]}",
+                operands=(INPUTS, SCRATCH, ROW),
+                at_once=height > 1,
+            )
+            size = (height, width // height)
+            made.append(windows)
+            made += product.calls(graph, node, order, q.zero_point, size, rows, first)
+        return tuple(made)
 
 
 class _PlanarDepthwise(_Product):

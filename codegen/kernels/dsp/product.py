@@ -36,6 +36,7 @@ from codegen.kernels.base import (
 )
 from codegen.kernels.layout import Planar, position
 from codegen.ops import Conv, Depthwise
+from codegen.quant.fixed import requantize_exactly
 
 TILE = 4
 """Output channels that are summed together."""
@@ -92,21 +93,55 @@ def value_range(graph: Graph, tensor: str) -> tuple[int, int]:
     return -128, 127
 
 
-def refuses(graph: Graph, conv: Conv) -> str | None:
-    """Why the product cannot compute a layer, or None if it can."""
-    if conv.requant is None:
-        return "not quantized"
+@dataclass(frozen=True)
+class Sums:
+    """Constants of a layer as the product needs them.
+
+    A channel whose output is the same for every input gets constants of its own: a filter without
+    inputs may have a bias that outgrows every sum.
+
+    Attributes:
+        weight: int64 [O, K].
+        bias: int64 [O], zero points not folded in.
+        multiplier: int32 [O].
+        worst: The largest magnitude that a sum can have.
+    """
+
+    weight: NDArray[np.int64]
+    bias: NDArray[np.int64]
+    multiplier: NDArray[np.int32]
+    worst: int
+
+
+def sums_of(graph: Graph, conv: Conv) -> Sums:
+    """The constants of a layer."""
+    assert conv.requant is not None
     q = graph.tensors[conv.inputs[0]].q
     assert q is not None
     lo, hi = value_range(graph, conv.inputs[0])
     least, most = min(lo - q.zero_point, 0), max(hi - q.zero_point, 0)
     weight = conv.weight.reshape(len(conv.weight), -1).astype(np.int64)
+    bias, multiplier = conv.bias.astype(np.int64), conv.requant.multiplier
     positive, negative = np.maximum(weight, 0).sum(axis=1), np.minimum(weight, 0).sum(axis=1)
-    largest = conv.bias + positive * most + negative * least
-    smallest = conv.bias + positive * least + negative * most
-    limit = 1 << (_SUM_BITS - 1 - conv.requant.shift)
-    worst = int(max(largest.max(), -smallest.min()))
-    if worst >= limit:
+    largest = bias + positive * most + negative * least
+    smallest = bias + positive * least + negative * most
+    highest = requantize_exactly(largest, conv.requant).astype(np.int64)
+    constant = requantize_exactly(smallest, conv.requant) == highest
+    # 4 * (c - z) * 2^30 / 2^32, shifted left and right again
+    fixed = 4 * (highest - conv.requant.zero_point)
+    weight = np.where(constant[:, None], 0, weight)
+    bias = np.where(constant, fixed, bias)
+    multiplier = np.where(constant, 1 << (30 - conv.requant.shift), multiplier).astype(np.int32)
+    sums = np.where(constant, fixed, np.maximum(np.abs(largest), np.abs(smallest)))
+    return Sums(weight, bias, multiplier, int(np.abs(sums).max()))
+
+
+def refuses(graph: Graph, conv: Conv) -> str | None:
+    """Why the product cannot compute a layer, or None if it can."""
+    if conv.requant is None:
+        return "not quantized"
+    worst = sums_of(graph, conv).worst
+    if worst >= 1 << (_SUM_BITS - 1 - conv.requant.shift):
         return f"a sum may reach {worst:,}, more than {_SUM_BITS} bits"
     _, width, channels = graph.tensors[conv.output].shape
     if width * channels >= _PLACES:
@@ -209,7 +244,13 @@ def _pack(
 
 
 def calls(
-    graph: Graph, conv: Conv, order: Sequence[int], stored_zero: int, height: int, rows: RowPlan
+    graph: Graph,
+    conv: Conv,
+    order: Sequence[int],
+    stored_zero: int,
+    size: tuple[int, int],
+    rows: RowPlan,
+    first_pixel: int = 0,
 ) -> tuple[KernelCall, ...]:
     """The product of some rows: a call for the whole groups of channels, one for the rest.
 
@@ -219,33 +260,32 @@ def calls(
         order: For each place in a pixel's pairs the index into the layer's inputs
             ``[kh][kw][channels]``, -1 where there is none.
         stored_zero: What the pairs hold for a real zero.
-        height: Rows.
+        size: Rows, and pixels of each.
         rows: How the output's rows are kept.
+        first_pixel: Where in the row the pixels begin: a multiple of four.
     """
     assert conv.requant is not None
-    _, width, _ = graph.tensors[conv.output].shape
-    pixels = height * width
     form = FORMS[rows.variant] if rows.variant else CHAIN
+    sums, planar = sums_of(graph, conv), rows.planar_out
     outputs = len(conv.weight)
-    flat = conv.weight.reshape(outputs, -1).astype(np.int64)
-    weight = np.where(np.array(order) < 0, 0, flat[:, np.array(order)])
-    bias = conv.bias.astype(np.int64) - stored_zero * flat.sum(axis=1)
+    weight = np.where(np.array(order) < 0, 0, sums.weight[:, np.array(order)])
+    bias = sums.bias - stored_zero * sums.weight.sum(axis=1)
+    offset = first_pixel * (1 if planar else outputs)
     made = []
     whole = outputs - outputs % TILE
     for first, end in ((0, whole), (whole, outputs)):
         if first < end:
             part = slice(first, end)
-            arrays = _pack(form, weight[part], bias[part], conv.requant.multiplier[part])
+            arrays = _pack(form, weight[part], bias[part], sums.multiplier[part])
             suffix = "_rest" if first else ""
             made.append(
                 KernelCall(
-                    _parameters(
-                        form, conv.requant, len(order) // 2, (height, width), outputs, part, rows
-                    ),
+                    _parameters(form, conv.requant, len(order) // 2, size, outputs, part, planar),
                     tuple(CArray(f"{a.role}{suffix}", a.values) for a in arrays),
                     template=form.name,
-                    label=f"{pixels}x{len(order)}_{end - first}",
+                    label=f"{size[0] * size[1]}x{len(order)}_{end - first}",
                     operands=(SCRATCH, OUTPUT_ROW),
+                    offset=offset + first * (planar.plane if planar else 1),
                     assembly=True,
                 )
             )
@@ -259,9 +299,8 @@ def _parameters(
     size: tuple[int, int],
     outputs: int,
     channels: slice,
-    rows: RowPlan,
+    planar: Planar | None,
 ) -> Parameters:
-    planar = rows.planar_out
     pixels = size[0] * size[1]
     offset = 128 if planar else 0
     loop = inner(pairs, UNROLL if pixels > 1 else _SHORT)
@@ -277,7 +316,6 @@ def _parameters(
         "blocks": loop.blocks,
         "unroll": loop.unroll,
         # A group of channels; every one but that of the rest has four.
-        "first": channels.start * (planar.plane if planar else 1),
         "groups": -(-count // TILE),
         "group_bytes": 4 * form.words * pairs,
         "channels": min(count, TILE),
