@@ -232,6 +232,7 @@ def _row_plan(plan: Plan, step: Step) -> RowPlan:
         slots(stage.output),
         not plan.streamed(step),
         stage.variant.name if stage.variant else "",
+        plan.unroll,
         plan.network.storage[stage.output].planar,
     )
 

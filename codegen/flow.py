@@ -16,6 +16,7 @@ from codegen.fit import CODE_ESTIMATE, check_fit
 from codegen.graph_file import FILE_NAME, save_graph
 from codegen.images import load_images
 from codegen.ir import Graph, Preprocess
+from codegen.kernels.base import UNROLL
 from codegen.measure import ModelSizes, measure_model
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.output import REPORT_NAME, new_folder
@@ -50,6 +51,7 @@ class CompileOptions:
         flash_budget: Bytes of constants and code that the kernels should not exceed; None for the
             flash of ``board``, or for the fastest kernels if there is none.
         kernels: Kernel family; None for the core's own.
+        unroll: Steps that the body of an inner loop has at most.
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
@@ -67,6 +69,7 @@ class CompileOptions:
     optimize: str = "balanced"
     flash_budget: int | None = None
     kernels: str | None = None
+    unroll: int = UNROLL
     limit: int = 100
     build: bool = True
     force: bool = False
@@ -99,6 +102,7 @@ class CompileReport:
             "optimize": self.options.optimize,
             "flash_budget": self.flash_budget,
             "kernels": self.options.kernels,
+            "unroll": self.options.unroll,
             "simplify": self.options.simplify,
             "simplified": _simplified(self.simplified),
             "macs": graph.macs(),
@@ -169,7 +173,9 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         budget = options.flash_budget
         if budget is None and options.board:
             budget = board.flash_bytes - CODE_ESTIMATE
-        plan = make_plan(graph, core.name, options.optimize, budget, options.kernels)
+        plan = make_plan(
+            graph, core.name, options.optimize, budget, options.kernels, options.unroll
+        )
         name = c_identifier(options.name or (options.model or default_model()).stem)
         progress("writing C", 0, 1)
         save_graph(graph, folder / FILE_NAME)

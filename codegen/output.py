@@ -48,7 +48,12 @@ class Output:
         """The plan for a core, made as ``compile`` made it."""
         report = self.report
         return make_plan(
-            self.graph, core, report["optimize"], report["flash_budget"], report["kernels"]
+            self.graph,
+            core,
+            report["optimize"],
+            report["flash_budget"],
+            report["kernels"],
+            report["unroll"],
         )
 
 
@@ -65,7 +70,7 @@ def read_output(folder: Path) -> Output:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         output = Output(folder, graph, report)
-        for key in ("name", "core", "optimize", "flash_budget", "kernels"):
+        for key in ("name", "core", "optimize", "flash_budget", "kernels", "unroll"):
             report[key]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ThumbnetError(

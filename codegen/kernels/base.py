@@ -36,6 +36,9 @@ class CArray:
         return self.role.startswith("weight")
 
 
+UNROLL = 16
+"""Steps that the body of an inner loop has at most: about 700 bytes, for small instruction caches."""
+
 INPUTS, OUTPUT, SCRATCH = "inputs", "output", "scratch"
 ROW = "row"
 OUTPUT_ROW = "output row"
@@ -96,6 +99,7 @@ class RowPlan:
         slots_out: Rows kept of the output, or 0 if all are.
         whole: True if nothing streams: the stage may be computed at once.
         variant: Name of the variant that was chosen, where there are any.
+        unroll: Steps that the body of an inner loop has at most.
         planar_out: The layout of the output if it is planar.
     """
 
@@ -103,6 +107,7 @@ class RowPlan:
     slots_out: int
     whole: bool
     variant: str = ""
+    unroll: int = UNROLL
     planar_out: Planar | None = None
 
 

@@ -89,6 +89,7 @@ class Plan:
     Attributes:
         graph: The int8 graph.
         family: Name of the kernel family.
+        unroll: Steps that the body of an inner loop has at most.
         network: The stages and how their tensors are stored.
         steps: One a stage, in the order in which they run.
         segments: In order; the first is fed by the image and may be empty.
@@ -100,6 +101,7 @@ class Plan:
 
     graph: Graph
     family: str
+    unroll: int
     network: Network
     steps: tuple[Step, ...]
     segments: tuple[Segment, ...]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph
 from codegen.kernels import FAMILIES, Stage, family_of, stages
-from codegen.kernels.base import DISJOINT
+from codegen.kernels.base import DISJOINT, UNROLL
 from codegen.plan.arena import Life, align, place
 from codegen.plan.model import Buffer, Plan, Segment, Step
 from codegen.plan.rows import Network, check_rows, make_network
@@ -28,6 +28,7 @@ def make_plan(
     objective: str = "balanced",
     flash_budget: int | None = None,
     kernels: str | None = None,
+    unroll: int = UNROLL,
 ) -> Plan:
     """Chooses what is streamed, a kernel for every layer and a place for every tensor.
 
@@ -37,6 +38,7 @@ def make_plan(
         objective: One of ``OBJECTIVES``.
         flash_budget: Bytes of constants and code that the kernels should not exceed.
         kernels: Name of a kernel family; None for the core's own.
+        unroll: Steps that the body of an inner loop has at most.
 
     Raises:
         ThumbnetError: A layer that no kernel computes, or an unknown objective.
@@ -68,7 +70,7 @@ def make_plan(
             life.name, offset, storage.row_bytes, storage.rows, kept, life.first, life.last
         )
     return Plan(
-        graph, family, network, steps, _segments(network, ends, segments, slots),
+        graph, family, unroll, network, steps, _segments(network, ends, segments, slots),
         buffers, scratch, arena_bytes, bound,
     )  # fmt: skip
 

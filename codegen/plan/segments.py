@@ -14,10 +14,10 @@ from codegen.kernels import Stage
 from codegen.kernels.base import DISJOINT
 from codegen.plan.rows import Network, Stream, row_window
 
-OBJECTIVES = ("balanced", "ram", "cycles")
-"""``ram``: the least peak. ``cycles``: whole layers only, for these join the pixels of all rows.
-``balanced``, the default: of all partitions within 2 % of the least peak the one that streams the
-fewest layers; fused layers are taken apart only if that saves a fifth of the memory."""
+OBJECTIVES = ("balanced", "ram", "cycles", "whole")
+"""``ram``: the least peak. ``cycles``: of all partitions within 2 % of the least peak that fused
+layers allow, the one that streams the fewest layers. ``balanced``, the default: the same, but
+fused layers are taken apart where that saves a fifth of the memory. ``whole``: nothing streams."""
 
 _BALANCE = 1.02
 _LONGEST = 12
@@ -62,10 +62,10 @@ class Segments:
 
     def partition(self, objective: str) -> tuple[int, ...]:
         """Ends of the segments: the first may be 0 (an empty one), the last is the stage count."""
-        if objective == "cycles":
+        if objective == "whole":
             return tuple(range(self._count + 1))
         limit = self._best(None).peak
-        return self._best(int(limit * _BALANCE) if objective == "balanced" else limit).ends
+        return self._best(limit if objective == "ram" else int(limit * _BALANCE)).ends
 
     def least_peak(self) -> tuple[int, range]:
         """The least peak in bytes, and the stages of the segment that has it."""

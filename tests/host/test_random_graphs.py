@@ -46,10 +46,11 @@ def test_every_layer_is_the_simulator_s(number: int, tmp_path: Path) -> None:
 VARIANTS: dict[str, dict[str, Any]] = {
     "ram": {"objective": "ram"},
     "cycles": {"objective": "cycles"},
+    "whole": {"objective": "whole"},
     "packed": {"flash_budget": 0},
-    "packed, cycles": {"flash_budget": 0, "objective": "cycles"},
+    "packed, whole": {"flash_budget": 0, "objective": "whole"},
     "portable": {"kernels": "portable"},
-    "portable, cycles": {"kernels": "portable", "objective": "cycles"},
+    "portable, whole": {"kernels": "portable", "objective": "whole"},
 }
 
 

@@ -11,7 +11,7 @@ from tiny_graphs import TINY
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph
 from codegen.kernels import FAMILIES, stages
-from codegen.plan import make_plan
+from codegen.plan import OBJECTIVES, make_plan
 from codegen.plan.rows import Network, Stream, check_rows, make_network, row_window
 
 GRAPHS: dict[str, Graph] = {name: make() for name, make in TINY.items()}
@@ -76,7 +76,7 @@ def test_a_row_out_of_order_and_one_left_out_are_found() -> None:
         check_rows(network, every, swapped, slots, image=True)
 
 
-@pytest.mark.parametrize("objective", ["balanced", "ram", "cycles"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_the_plan_keeps_every_row_inside_its_arena(objective: str, kernels: str) -> None:
     for graph in GRAPHS.values():
         plan = make_plan(graph, "cortex-m4", objective, kernels=kernels)

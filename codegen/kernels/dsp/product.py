@@ -28,6 +28,7 @@ from codegen.ir import Graph, Requant
 from codegen.kernels.base import (
     OUTPUT_ROW,
     SCRATCH,
+    UNROLL,
     CArray,
     KernelCall,
     Parameters,
@@ -40,15 +41,13 @@ from codegen.quant.fixed import requantize_exactly
 
 TILE = 4
 """Output channels that are summed together."""
-UNROLL = 16
-"""Pairs of inputs that a loop's body multiplies at most."""
 _SUM_BITS = 24
 _IMMEDIATE = 4095
 """Largest offset of a store."""
-_DOUBLED = 14
-"""Pairs of inputs up to which two tiles are written out."""
+_DOUBLED = 14 / 16
+"""Two tiles are written out up to this part of the pairs that a loop's body may have."""
 _SHORT = 4
-"""As ``UNROLL``, for layers of a single pixel, whose time does not matter."""
+"""Pairs that a loop's body has at most in layers of a single pixel, whose time does not matter."""
 _PLACES = 1 << 16
 """Offsets of pixels in a row of an odd number lie below this."""
 
@@ -68,7 +67,7 @@ class Inner:
     unroll: int
 
 
-def inner(pairs: int, most: int = UNROLL) -> Inner:
+def inner(pairs: int, most: int) -> Inner:
     """How ``pairs`` pairs of inputs are summed: few rounds, and little code.
 
     A round costs four cycles a tile, a pair that is written out 42 bytes.
@@ -280,7 +279,7 @@ def calls(
             suffix = "_rest" if first else ""
             made.append(
                 KernelCall(
-                    _parameters(form, conv.requant, len(order) // 2, size, outputs, part, planar),
+                    _parameters(form, conv.requant, len(order) // 2, size, outputs, part, rows),
                     tuple(CArray(f"{a.role}{suffix}", a.values) for a in arrays),
                     template=form.name,
                     label=f"{size[0] * size[1]}x{len(order)}_{end - first}",
@@ -299,11 +298,12 @@ def _parameters(
     size: tuple[int, int],
     outputs: int,
     channels: slice,
-    planar: Planar | None,
+    rows: RowPlan,
 ) -> Parameters:
+    planar, unroll = rows.planar_out, rows.unroll
     pixels = size[0] * size[1]
     offset = 128 if planar else 0
-    loop = inner(pairs, UNROLL if pixels > 1 else _SHORT)
+    loop = inner(pairs, unroll if pixels > 1 else _SHORT)
     count = channels.stop - channels.start
     # Tiles of NHWC pixels that immediate offsets can step over.
     reach = 2 if planar else min(_IMMEDIATE // (2 * outputs), 2)
@@ -323,7 +323,7 @@ def _parameters(
         # Where pixels go.
         "unsigned": int(bool(planar)),
         "second": 2 if planar else outputs,
-        "tiles": 1 + (pairs <= _DOUBLED and size[1] % 4 == 0 and reach == 2),
+        "tiles": 1 + (pairs <= unroll * _DOUBLED and size[1] % 4 == 0 and reach == 2),
         "tile_step": 1 if planar else 2 * outputs,
         "next": 4 if planar else 4 * outputs,
         "places": _places(planar, size, outputs) if size[1] % 2 or not reach else (),
