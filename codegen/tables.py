@@ -37,7 +37,7 @@ def show(
 
 def compiled(report: Document) -> Iterable[RenderableType]:
     """The plan, flash by section, RAM by part and multiply-adds of a compiled network."""
-    names = ("", "layers", "op", "kernel", "output", "made", "rows kept", "bytes", "RAM live")
+    names = ("", "layers", "op", "kernel", "output", "segment", "rows kept", "bytes", "RAM live")
     rows = [
         (
             _number(stage["stage"]),
@@ -45,14 +45,14 @@ def compiled(report: Document) -> Iterable[RenderableType]:
             " + ".join(stage["ops"]),
             f"{stage['kernel']} {(stage['variant'] or '').rpartition('_')[2]}".rstrip(),
             _shape(stage["output"]),
-            f"segment {stage['segment']}, {'by row' if stage['streamed'] else 'whole'}",
+            _number(stage["segment"]),
             _rows_kept(stage),
             _number(stage["bytes"]),
             _number(stage["ram_live"]),
         )
         for stage in report["plan"]
     ]
-    yield _table("plan", names, rows, left=(2, 3, 5, 6), gap=1)
+    yield _table("plan: the rows of a segment stream", names, rows, left=(2, 3, 6), gap=1)
     yield from _refusals(report["plan"])
     yield _bytes("flash, bytes", report["flash"])
     yield _bytes("RAM, bytes", report["ram"])
@@ -68,19 +68,20 @@ def compiled(report: Document) -> Iterable[RenderableType]:
 def _rows_kept(stage: Document) -> str:
     if stage["offset"] is None:
         return "by the caller"
-    if stage["rows_kept"] == stage["rows"]:
-        return f"all {stage['rows']}"
-    return f"ring of {stage['rows_kept']}"
+    kept, rows = stage["rows_kept"], stage["rows"]
+    return f"all {rows}" if kept == rows else f"{kept} of {rows}"
 
 
 def _refusals(plan: Sequence[Document]) -> Iterable[Text]:
     """Why stages have not the fastest kernel, each reason once."""
     stages: dict[str, list[str]] = {}
     for stage in plan:
-        for reason in stage["refused"]:
-            stages.setdefault(reason, []).append(str(stage["stage"]))
+        if stage["kernel"].startswith("portable/"):
+            for reason in stage["refused"]:
+                if not reason.startswith("portable/"):
+                    stages.setdefault(reason, []).append(str(stage["stage"]))
     for reason, numbers in stages.items():
-        yield Text(f"not {reason} (stage {', '.join(numbers)})")
+        yield Text(f"stage {', '.join(numbers)}: not {reason}")
 
 
 def _simplified(done: Document) -> str:

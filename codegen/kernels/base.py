@@ -37,7 +37,7 @@ class CArray:
 
 
 UNROLL = 16
-"""Steps that the body of an inner loop has at most: about 700 bytes, for small instruction caches."""
+"""Steps that the body of an inner loop has at most: about 700 bytes, for small caches."""
 
 INPUTS, OUTPUT, SCRATCH = "inputs", "output", "scratch"
 ROW = "row"

@@ -32,44 +32,6 @@ SPOILED = 0x5A5A
 
 
 @dataclass(frozen=True)
-class Pack:
-    """A call of ``pack`` for each of ``rows`` rows; 0: one call for a map of a row."""
-
-    pixels: int
-    inputs: int
-    slots: int = 0
-    rows: int = 1
-
-    template = "pack"
-
-    @property
-    def row_bytes(self) -> int:
-        return self.pixels * self.inputs
-
-    @property
-    def image_rows(self) -> int:
-        return self.rows
-
-    @property
-    def k(self) -> int:
-        return self.inputs
-
-    def parameters(self) -> Parameters:
-        return gather.pack_parameters(self.pixels, self.inputs, self.slots, self.row_bytes)
-
-    def needs(self, row: int) -> range:
-        return range(row, row + 1)
-
-    def wanted(self, image: Int8, row: int) -> dict[int, int]:
-        values = image[row].reshape(self.pixels, self.inputs)
-        return {
-            pair_halfword(p, k, self.inputs): int(values[p, k])
-            for p in range(self.pixels)
-            for k in range(self.inputs)
-        }
-
-
-@dataclass(frozen=True)
 class Im2col:
     """``im2col`` of all rows of an image."""
 
@@ -137,16 +99,14 @@ class Im2col:
         return found
 
 
-Case = Pack | Im2col
-
 ALL = Pads(1, 1, 1, 1)
 SAME = Pads(0, 0, 1, 1)
 
-PACKS = [
-    *(Pack(1 + k % 4, k) for k in (*range(1, 13), 15, 16, 17, 31, 32, 33, 39, 40)),
-    *(Pack(5, k) for k in (7, 8, 16, 63, 64, 65, 74)),
-    Pack(2, 1001),
-    *(Pack(7, 13, slots, 5) for slots in (0, 2, 3)),
+POINTWISE = [
+    *(Im2col((2, 1 + k % 4, k), (1, 1), (1, 1)) for k in (*range(1, 13), 15, 16, 17, 31, 39, 40)),
+    *(Im2col((1, 5, k), (1, 1), (1, 1)) for k in (7, 8, 16, 63, 64, 65, 74)),
+    Im2col((1, 2, 1001), (1, 1), (1, 1)),
+    *(Im2col((5, 7, 13), (1, 1), (1, 1), Pads(), slots) for slots in (0, 2, 3)),
 ]
 FIRST_LAYERS = [
     Im2col((height, width, 3), (3, 3), (2, 2), pads, slots, zero)
@@ -182,10 +142,10 @@ OTHERS = [
     Im2col((2, 3, 3), (3, 3), (1, 1), Pads(4, 5, 3, 6), 2, -7),
     Im2col((3, 2, 8), (3, 3), (2, 2), Pads(1, 4, 1, 4), 3, -7),
 ]  # fmt: skip
-CASES: list[Case] = [*PACKS, *FIRST_LAYERS, *OTHERS]
+CASES: list[Im2col] = [*POINTWISE, *FIRST_LAYERS, *OTHERS]
 
 
-def image_of(case: Case, index: int) -> Int8:
+def image_of(case: Im2col, index: int) -> Int8:
     """int8 [rows, bytes]; half of it extreme."""
     rng = np.random.default_rng(index)
     shape = (case.image_rows, case.row_bytes)
@@ -199,7 +159,7 @@ IMAGES = [image_of(case, index) for index, case in enumerate(CASES)]
 INPUT = np.concatenate([image.reshape(-1) for image in IMAGES])
 
 
-def halfwords(case: Case) -> int:
+def halfwords(case: Im2col) -> int:
     """Of the pairs and their redzones."""
     return pairs_bytes(case.pixels, case.k) // 2 + 2 * REDZONE
 
@@ -380,13 +340,3 @@ def test_the_order_has_every_tap_once(kernel: tuple[int, int], channels: int) ->
     taps = kernel[0] * kernel[1] * channels
     assert sorted(index for index in order if index != gather.FILLER) == list(range(taps))
     assert len(order) == taps + taps % 2
-
-
-def test_weights_follow_the_order() -> None:
-    rng = np.random.default_rng(0)
-    weight = rng.integers(-127, 128, (5, 3, 3, 3)).astype(np.int8)
-    window = rng.integers(-128, 128, (3, 3, 3))
-    order = np.array(gather.gather_order((3, 3), 3))
-    gathered = np.where(order == gather.FILLER, 99, window.reshape(-1)[order])
-    wanted = (weight.astype(np.int64) * window).sum(axis=(1, 2, 3))
-    assert np.array_equal(gather.permuted(weight).astype(np.int64) @ gathered, wanted)

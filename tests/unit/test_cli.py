@@ -37,6 +37,25 @@ LAYER = {
     "input_bytes": 16384,
     "output_bytes": 16384,
 }
+STAGE = {
+    "stage": 3,
+    "layers": [5, 6],
+    "names": ["a", "b"],
+    "ops": ["depthwise", "conv"],
+    "kernel": "portable/depthwise",
+    "variant": "product_chain",
+    "segment": 1,
+    "streamed": True,
+    "output": [32, 32, 16],
+    "rows": 32,
+    "rows_kept": 3,
+    "row_bytes": 512,
+    "bytes": 1536,
+    "offset": 64,
+    "scratch": 0,
+    "ram_live": 24576,
+    "refused": ["dsp/depthwise: its input is not made by a matrix product"],
+}
 COMPILED = {
     "name": "net",
     "core": "cortex-m4",
@@ -47,6 +66,7 @@ COMPILED = {
     "flash": FLASH,
     "ram": RAM,
     "layers": [LAYER],
+    "plan": [STAGE],
     "warnings": ["the calibration images are few"],
 }
 
@@ -177,8 +197,9 @@ class TestResults:
 
     def test_compile_says_what_it_costs(self, run: Run, work: SimpleNamespace) -> None:
         ended = run("compile", "m.onnx", "-o", "out", "--core", "cortex-m4")
-        for text in ("228,666", "16,960", "3,612,000", "it/conv_dw_13/Relu6", "32x32x16", "24,576"):
+        for text in ("228,666", "16,960", "3,612,000", "5+6", "32x32x16", "3 of 32", "24,576"):
             assert text in ended.out
+        assert "stage 3: not dsp/depthwise: its input is not made" in ended.out
         assert ended.err == "warning: the calibration images are few\n"
 
     def test_unmeasured_is_a_dash(self, run: Run, work: SimpleNamespace) -> None:

@@ -23,7 +23,7 @@ WHERE = r"layer \d+ '.+'.*: image \d, row \d+, column \d+, channel \d+: expected
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("verify") / "out"
-    compile_model(CompileOptions(out, limit=8, build=False))
+    compile_model(CompileOptions(out, limit=8, build=False, kernels="portable"))
     return out
 
 

@@ -27,7 +27,6 @@ from codegen.kernels.dsp import depthwise, gather, product
 from codegen.kernels.layout import Planar, pairs_bytes
 from codegen.ops import Conv, Depthwise
 
-
 _PIECE_BYTES = 2048
 _PIECE_PIXELS = 16
 """Rows of windows that need more pairs than this are cut, but not into shorter pieces than that."""
@@ -106,7 +105,7 @@ def _q(graph: Graph, tensor: str) -> QParams:
 
 
 class Convolution(_Product):
-    """Any kernel, stride and padding, 1x1 and fully connected: the windows of a row are gathered."""
+    """Any kernel, stride and padding: the windows of a row are gathered."""
 
     name = "im2col"
     op = Conv.op
@@ -275,7 +274,7 @@ class DepthwiseProduct(_PlanarDepthwise):
 
 
 class DepthwiseAlone(_PlanarDepthwise):
-    """A depthwise layer whose output is stored: where that is small, or no pointwise one follows."""
+    """A depthwise layer whose output is stored: it is small, or no pointwise layer follows."""
 
     name = "depthwise_alone"
 

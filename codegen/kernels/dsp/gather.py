@@ -1,17 +1,15 @@
-"""What fills the buffer of pairs from int8 NHWC rows: parameters of ``pack`` and ``im2col``.
+"""What fills the buffer of pairs from int8 NHWC rows: parameters of ``im2col``.
 
-``pack`` keeps the order of the channels. ``im2col`` has an order of its own, `gather_order`, which
-the weights are permuted to: a row of the kernel meets one stretch of bytes, a word of it gives with
-SXTB16 the pairs (0, 2) and (1, 3), and what is left of all rows is paired at the end.
+It has an order of its own, `gather_order`, which the weights are permuted to: a row of the kernel
+meets one stretch of bytes, a word of it gives with SXTB16 the pairs (0, 2) and (1, 3), and what is
+left of all rows is paired at the end.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codegen.ir import Pads, Shape
 from codegen.kernels.base import Parameters, Tiles
@@ -22,9 +20,6 @@ FILLER = -1
 _UNROLLED_WORDS = 80
 _UNROLLED_LOADS = 8
 """Up to here the words of a pixel, and loads of a row of the kernel, are written out."""
-_QUAD = 4
-"""Words of a pixel that ``pack`` makes at a time, of four bytes of each half."""
-_UNROLLED_QUADS = 4
 
 
 @dataclass(frozen=True)
@@ -84,36 +79,6 @@ def gather_order(kernel: tuple[int, int], channels: int) -> tuple[int, ...]:
     low = [start + pair[0] for start in starts for pair in row.pairs] + singles[::2]
     high = [start + pair[1] for start in starts for pair in row.pairs] + singles[1::2]
     return (*low, *high)
-
-
-def pack_parameters(pixels: int, inputs: int, slots_in: int, row_in: int) -> Parameters:
-    """Parameters of ``pack``.
-
-    Args:
-        pixels: Pixels of a call: of a row, or of all of them.
-        inputs: Channels.
-        slots_in: Rows kept of the input, or 0 if all are.
-        row_in: Bytes from row to row; without a meaning when the row is always 0.
-    """
-    half, odd = -(-inputs // 2), inputs % 2
-    quads = (half - odd) // _QUAD if half >= _QUAD else 0
-    looped = quads - quads % 2 if quads > _UNROLLED_QUADS else 0
-    plain = [_QUAD * quad for quad in range(looped, quads)]
-    # The last quad ends with the pixel. With an odd K its last byte of the upper half would be the
-    # next pixel's: that word is read one byte before, and shifted.
-    last = [half - _QUAD] if half >= _QUAD and _QUAD * quads < half else []
-    singles = range(0 if half >= _QUAD else half)
-    return {
-        "slots_in": slots_in,
-        "row_in": row_in,
-        "pixels": pixels,
-        "inputs": inputs,
-        "half": half,
-        "looped": _QUAD * looped,
-        "quads": tuple((offset, offset + half, 0) for offset in (*plain, *last[odd:])),
-        "shifted": tuple((offset, offset + half - 1, 0) for offset in last[: len(last) * odd]),
-        "singles": tuple((offset, min(offset + half, inputs - 1), 0) for offset in singles),
-    }
 
 
 @dataclass(frozen=True)
@@ -247,18 +212,3 @@ def im2col_parameters(
 
 def _not_empty(*tiles: tuple[int, int, int]) -> Tiles:
     return tuple(tile for tile in tiles if tile[0] < tile[1])
-
-
-def permuted(weight: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Weights in the order of ``im2col``.
-
-    Args:
-        weight: int8 ``[outputs, height, width, channels]``.
-
-    Returns:
-        int8 ``[outputs, K]``, zero at fillers.
-    """
-    outputs, height, width, channels = weight.shape
-    order = np.array(gather_order((height, width), channels))
-    flat = weight.reshape(outputs, prod((height, width, channels)))
-    return np.where(order == FILLER, 0, flat[:, order]).astype(np.int8)

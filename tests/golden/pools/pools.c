@@ -16,6 +16,38 @@ extern void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uin
 #define REPORT(layer, row, data, bytes) ((void)0)
 #endif
 
+/* On a desktop it looks, too, whether a stage has written to other bytes of the arena than those
+ * of its row, of the memory it works in, and of the padding around its input. */
+#if defined(THUMBNET_CHECK) && !defined(__arm__)
+struct written {
+    int32_t offset, bytes;
+};
+
+extern void thumbnet_overrun(uint32_t stage, uint32_t row, uint32_t offset);
+static int8_t arena_before[44];
+
+static void keep_arena(const int8_t *memory)
+{
+    thumbnet_copy(arena_before, memory, 44);
+}
+
+static void check_arena(const int8_t *memory, uint32_t stage, int32_t row, struct written a, struct written b, struct written c)
+{
+    for (int32_t i = 0; i < 44; ++i) {
+        if (memory[i] != arena_before[i] && (uint32_t)(i - a.offset) >= (uint32_t)a.bytes &&
+            (uint32_t)(i - b.offset) >= (uint32_t)b.bytes && (uint32_t)(i - c.offset) >= (uint32_t)c.bytes) {
+            thumbnet_overrun(stage, (uint32_t)row, (uint32_t)i);
+        }
+    }
+}
+
+#define KEEP_ARENA keep_arena(memory)
+#define CHECK_ARENA(stage, row, a, b, c) check_arena(memory, (stage), (row), (struct written)a, (struct written)b, (struct written)c)
+#define BYTES(offset, bytes) {(offset), (bytes)}
+#else
+#define KEEP_ARENA ((void)0)
+#define CHECK_ARENA(stage, row, a, b, c) ((void)0)
+#endif
 /* Maximum 3x3, stride 2x1: a row of 7x5x1 -> 4x5x1. */
 THUMBNET_KERNEL void maxpool_3x3s2_7x5x1_1(const int8_t *x, int8_t *y, int32_t row)
 {
@@ -118,18 +150,20 @@ static struct stream *stream_of(void *arena)
     return (struct stream *)((uint32_t *)arena + 9);
 }
 
-/* Layer and row, in the order in which rows are made; 3: the next row of the image is due. */
+/* Stage and row, in the order in which rows are made; 3: the next row of the image is due. */
 static const uint8_t runs[11][2] = {
     {3, 0}, {0, 0}, {3, 0}, {3, 0}, {0, 1}, {3, 0}, {3, 0}, {0, 2}, {3, 0}, {0, 3}, {3, 0},
 };
 
-static void make_row(int8_t *memory, int8_t *output, uint32_t layer, int32_t row)
+static void make_row(int8_t *memory, int8_t *output, uint32_t stage, int32_t row)
 {
     (void)output;
-    switch (layer) {
+    switch (stage) {
     case 0: /* 0: maxpool max: 7x5x1 -> 4x5x1 */
+        KEEP_ARENA;
         maxpool_3x3s2_7x5x1_1(memory + 0, memory + 16, row);
-        REPORT(0u, row, memory + 16 + row % 4 * 5, 5u);
+        CHECK_ARENA(0u, row, BYTES(16 + row * 5, 5), BYTES(0, 0), BYTES(0, 0));
+        REPORT(0u, row, memory + 16 + row * 5, 5u);
         break;
     default:
         break;
@@ -163,22 +197,18 @@ void pools_finish(void *arena, int8_t *output)
     int8_t *const memory = arena;
     /* 1: avgpool count: 4x5x1 -> 4x5x1 */
     for (int32_t row = 0; row < 4; ++row) {
+        KEEP_ARENA;
         avgpool_2x2s1_4x5x1_1(memory + 16, memory + 0, row);
-    }
-#ifdef THUMBNET_CHECK
-    for (int32_t row = 0; row < 4; ++row) {
+        CHECK_ARENA(1u, row, BYTES(0 + row * 5, 5), BYTES(0, 0), BYTES(0, 0));
         REPORT(1u, row, memory + 0 + row * 5, 5u);
     }
-#endif
     /* 2: avgpool share: 4x5x1 -> 2x3x1 */
     for (int32_t row = 0; row < 2; ++row) {
+        KEEP_ARENA;
         avgpool_3x3s2_4x5x1_1(memory + 0, output, row, pools_2_multiplier);
-    }
-#ifdef THUMBNET_CHECK
-    for (int32_t row = 0; row < 2; ++row) {
+        CHECK_ARENA(2u, row, BYTES(0, 0), BYTES(0, 0), BYTES(0, 0));
         REPORT(2u, row, output + row * 3, 3u);
     }
-#endif
 }
 
 void pools_run(void *arena, const int8_t *input, int8_t *output)

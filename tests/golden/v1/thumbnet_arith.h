@@ -19,6 +19,7 @@
 typedef char thumbnet_shift_is_arithmetic[(-1 >> 1) == -1 ? 1 : -1];
 
 #if defined(__ARM_FEATURE_DSP) && !defined(THUMBNET_NO_INTRINSICS)
+#define THUMBNET_DSP 1 /* kernels in assembly, of which the others have portable twins */
 /* (acc * multiplier + 2^31) >> 32: one SMMULR. */
 static inline int32_t thumbnet_scale(int32_t acc, int32_t multiplier)
 {
@@ -27,6 +28,7 @@ static inline int32_t thumbnet_scale(int32_t acc, int32_t multiplier)
     return result;
 }
 #elif defined(__ARM_ARCH_6M__) || defined(THUMBNET_MUL32)
+#define THUMBNET_DSP 0
 /* The same from 16-bit halves, for cores that multiply 32 x 32 -> 32 bits only. */
 static inline int32_t thumbnet_scale(int32_t acc, int32_t multiplier)
 {
@@ -40,6 +42,7 @@ static inline int32_t thumbnet_scale(int32_t acc, int32_t multiplier)
     return acc_high * mul_high + (middle >> 16) + (int32_t)(carry >> 16);
 }
 #else
+#define THUMBNET_DSP 0
 static inline int32_t thumbnet_scale(int32_t acc, int32_t multiplier)
 {
     return (int32_t)(((int64_t)acc * multiplier + INT64_C(0x80000000)) >> 32);
@@ -61,22 +64,52 @@ static inline int32_t thumbnet_saturate(int32_t value)
 }
 #endif
 
+static inline int32_t thumbnet_clip(int32_t value, int32_t lo, int32_t hi)
+{
+    value = value < lo ? lo : value;
+    return value > hi ? hi : value;
+}
+
 static inline int8_t thumbnet_clamp(int32_t value, int32_t lo, int32_t hi)
 {
     if (lo == -128 && hi == 127) { /* known when compiled */
         return (int8_t)thumbnet_saturate(value);
     }
-    value = value < lo ? lo : value;
-    value = value > hi ? hi : value;
-    return (int8_t)value;
+    return (int8_t)thumbnet_clip(value, lo, hi);
 }
 
 /* Not memcpy, which a program without a library does not have; the empty assembly keeps compilers
- * from making it one. */
+ * from making it one. Words where the core loads them from any address. */
 static inline void thumbnet_copy(int8_t *to, const int8_t *from, int32_t bytes)
 {
-    for (int32_t i = 0; i < bytes; ++i) {
+    int32_t i = 0;
+#if defined(__ARM_FEATURE_UNALIGNED)
+    typedef uint32_t __attribute__((aligned(1), may_alias)) word;
+    for (; i + 16 <= bytes; i += 16) {
+        const word *const source = (const word *)(const void *)(from + i);
+        word *const target = (word *)(void *)(to + i);
+        const uint32_t a = source[0], b = source[1], c = source[2], d = source[3];
+        target[0] = a;
+        target[1] = b;
+        target[2] = c;
+        target[3] = d;
+        __asm__ volatile("" ::: "memory");
+    }
+#endif
+    for (; i < bytes; ++i) {
         to[i] = from[i];
+#if defined(__GNUC__)
+        __asm__ volatile("" ::: "memory");
+#endif
+    }
+}
+
+/* Whole words, aligned; not memset. */
+static inline void thumbnet_fill_words(int8_t *to, int32_t bytes, int32_t value)
+{
+    uint32_t *words = (uint32_t *)(void *)to;
+    for (int32_t i = 0; i < bytes / 4; ++i) {
+        words[i] = (uint32_t)value * 0x01010101u;
 #if defined(__GNUC__)
         __asm__ volatile("" ::: "memory");
 #endif

@@ -16,176 +16,545 @@ extern void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uin
 #define REPORT(layer, row, data, bytes) ((void)0)
 #endif
 
-/* Convolution 3x3, stride 2x2: a row of 8x8x3 -> 4x4x4.
- * A row of the kernel meets one stretch of the input; rows and columns outside the image are left
- * out, for they would add nothing. */
-THUMBNET_KERNEL void conv_3x3s2_8x8x3_4(const int8_t *x, int8_t *y, int32_t row, const int8_t *weight,
-                                const int32_t *bias, const int32_t *multiplier)
+/* On a desktop it looks, too, whether a stage has written to other bytes of the arena than those
+ * of its row, of the memory it works in, and of the padding around its input. */
+#if defined(THUMBNET_CHECK) && !defined(__arm__)
+struct written {
+    int32_t offset, bytes;
+};
+
+extern void thumbnet_overrun(uint32_t stage, uint32_t row, uint32_t offset);
+static int8_t arena_before[368];
+
+static void keep_arena(const int8_t *memory)
 {
+    thumbnet_copy(arena_before, memory, 368);
+}
+
+static void check_arena(const int8_t *memory, uint32_t stage, int32_t row, struct written a, struct written b, struct written c)
+{
+    for (int32_t i = 0; i < 368; ++i) {
+        if (memory[i] != arena_before[i] && (uint32_t)(i - a.offset) >= (uint32_t)a.bytes &&
+            (uint32_t)(i - b.offset) >= (uint32_t)b.bytes && (uint32_t)(i - c.offset) >= (uint32_t)c.bytes) {
+            thumbnet_overrun(stage, (uint32_t)row, (uint32_t)i);
+        }
+    }
+}
+
+#define KEEP_ARENA keep_arena(memory)
+#define CHECK_ARENA(stage, row, a, b, c) check_arena(memory, (stage), (row), (struct written)a, (struct written)b, (struct written)c)
+#define BYTES(offset, bytes) {(offset), (bytes)}
+#else
+#define KEEP_ARENA ((void)0)
+#define CHECK_ARENA(stage, row, a, b, c) ((void)0)
+#endif
+/* Layouts of the kernels for cores with DSP instructions; other compilers get portable twins.
+ * Planar rows hold a plane of bytes q + 128 for each channel, pixels in the order 0 2 1 3; pairs
+ * hold two inputs of a pixel as int16, and two pixels side by side. */
+#define THUMBNET_POSITION(i) (((i) & ~3) | (((i) & 1) << 1) | (((i) >> 1) & 1))
+#define PAIRS(memory) ((int16_t *)(void *)(memory))
+
+/* DSP instructions on pairs of int16 in a word, each with a portable twin. Not every model uses all
+ * of them. */
+#if defined(__GNUC__)
+typedef uint32_t __attribute__((may_alias)) thumbnet_pair;
+#define THUMBNET_INLINE static inline __attribute__((unused))
+#else
+typedef uint32_t thumbnet_pair;
+#define THUMBNET_INLINE static inline
+#endif
+
+#if defined(__ARM_FEATURE_DSP) && !defined(THUMBNET_NO_INTRINSICS)
+/* Four bytes at any address: one LDR. Compilers know not to make it part of an LDRD or an LDM,
+ * which fault on odd addresses. */
+THUMBNET_INLINE uint32_t thumbnet_word(const int8_t *x)
+{
+    typedef struct {
+        uint32_t word;
+    } __attribute__((packed, may_alias)) unaligned;
+    return ((const unaligned *)(const void *)x)->word;
+}
+
+/* Three words, and the address behind them: loads in a row take a cycle each. */
+THUMBNET_INLINE const int8_t *thumbnet_words3(const int8_t *x, uint32_t *a, uint32_t *b,
+                                              uint32_t *c)
+{
+    __asm__ volatile("ldr %1, [%3, #4]\n\tldr %2, [%3, #8]\n\tldr %0, [%3], #12"
+                     : "=&r"(*a), "=&r"(*b), "=&r"(*c), "+&r"(x)
+                     :
+                     : "memory");
+    return x;
+}
+
+/* Bytes 0 and 2, then 1 and 3, 2 and 0, 3 and 1, as int16. */
+THUMBNET_INLINE uint32_t thumbnet_sxtb16(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1" : "=r"(result) : "r"(x));
+    return result;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror8(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+    return result;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror16(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #16" : "=r"(result) : "r"(x));
+    return result;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror24(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #24" : "=r"(result) : "r"(x));
+    return result;
+}
+
+/* The lower halves of two words. */
+THUMBNET_INLINE uint32_t thumbnet_pkhbt(uint32_t bottom, uint32_t top)
+{
+    uint32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(bottom), "r"(top));
+    return result;
+}
+
+/* The upper halves of two words. */
+THUMBNET_INLINE uint32_t thumbnet_pkhtb(uint32_t bottom, uint32_t top)
+{
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(top), "r"(bottom));
+    return result;
+}
+#else
+THUMBNET_INLINE uint32_t thumbnet_word(const int8_t *x)
+{
+    return (uint32_t)(uint8_t)x[0] | (uint32_t)(uint8_t)x[1] << 8 |
+           (uint32_t)(uint8_t)x[2] << 16 | (uint32_t)(uint8_t)x[3] << 24;
+}
+
+THUMBNET_INLINE const int8_t *thumbnet_words3(const int8_t *x, uint32_t *a, uint32_t *b,
+                                              uint32_t *c)
+{
+    *a = thumbnet_word(x);
+    *b = thumbnet_word(x + 4);
+    *c = thumbnet_word(x + 8);
+    return x + 12;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_pkhbt(uint32_t bottom, uint32_t top)
+{
+    return (bottom & 0xffffu) | top << 16;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_pkhtb(uint32_t bottom, uint32_t top)
+{
+    return bottom >> 16 | (top & 0xffff0000u);
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16(uint32_t x)
+{
+    const uint32_t bytes = x & 0x00ff00ffu;
+    return bytes | (bytes >> 7 & 0x00010001u) * 0xff00u;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror8(uint32_t x)
+{
+    return thumbnet_sxtb16(x >> 8);
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror16(uint32_t x)
+{
+    return thumbnet_sxtb16(x >> 16 | x << 16);
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror24(uint32_t x)
+{
+    return thumbnet_sxtb16(x >> 24 | x << 8);
+}
+#endif
+#ifdef THUMBNET_CHECK
+static int8_t reported_row[24];
+
+#define REPORT_PLANAR(layer, row, data, width, channels, plane) \
+    report_planar((layer), (row), (data), (width), (channels), (plane))
+#define REPORT_PAIRS(layer, row, data, first, width, channels) \
+    report_pairs((layer), (row), PAIRS(data), (first), (width), (channels))
+
+THUMBNET_INLINE void report_planar(uint32_t layer, int32_t row, const int8_t *data, int32_t width,
+                                   int32_t channels, int32_t plane)
+{
+    for (int32_t i = 0; i < width; ++i) {
+        for (int32_t c = 0; c < channels; ++c) {
+            const int32_t value = (uint8_t)data[c * plane + THUMBNET_POSITION(i)];
+            reported_row[i * channels + c] = (int8_t)(value - 128);
+        }
+    }
+    REPORT(layer, row, reported_row, (uint32_t)(width * channels));
+}
+
+THUMBNET_INLINE void report_pairs(uint32_t layer, int32_t row, const int16_t *pairs, int32_t first,
+                                  int32_t width, int32_t channels)
+{
+    const int32_t half = (channels + 1) / 2;
+    for (int32_t i = 0; i < width; ++i) {
+        for (int32_t c = 0; c < channels; ++c) {
+            const int32_t p = first + i;
+            const int32_t at = (p / 2 * half + c % half) * 4 + p % 2 * 2 + c / half;
+            reported_row[i * channels + c] = (int8_t)(pairs[at] - 128);
+        }
+    }
+    REPORT(layer, row, reported_row, (uint32_t)(width * channels));
+}
+#else
+#define REPORT_PLANAR(layer, row, data, width, channels, plane) ((void)0)
+#define REPORT_PAIRS(layer, row, data, first, width, channels) ((void)0)
+#endif
+/* Windows of 3 x 9 bytes to pairs, 14 words each. A word of the window gives two
+ * words with SXTB16; the bytes left over of all its rows are paired at the end. */
+
+/* The windows from `first` on; that one starts at byte `start` of the rows. */
+THUMBNET_KERNEL void im2col_3x3s2_8x3_windows(const int8_t *const *rows, int32_t start, int32_t first,
+                                        int32_t end, thumbnet_pair *to)
+{
+    const int8_t *r0 = rows[0] + start;
+    const int8_t *r1 = rows[1] + start;
+    const int8_t *r2 = rows[2] + start;
+    int32_t step = first % 2 ? 27 : 1;
+    to += first / 2 * 28 + first % 2;
+    for (; first < end; ++first) {
+        const uint32_t s0 = (uint32_t)r0[4];
+        const uint32_t w0_0 = thumbnet_word(r0 + 0);
+        const uint32_t w0_2 = thumbnet_word(r0 + 5);
+        to[0] = thumbnet_sxtb16(w0_0);
+        to[2] = thumbnet_sxtb16_ror8(w0_0);
+        to[4] = thumbnet_sxtb16(w0_2);
+        to[6] = thumbnet_sxtb16_ror8(w0_2);
+        r0 += 6;
+        const uint32_t s1 = (uint32_t)r1[4];
+        const uint32_t w1_0 = thumbnet_word(r1 + 0);
+        const uint32_t w1_2 = thumbnet_word(r1 + 5);
+        to[8] = thumbnet_sxtb16(w1_0);
+        to[10] = thumbnet_sxtb16_ror8(w1_0);
+        to[12] = thumbnet_sxtb16(w1_2);
+        to[14] = thumbnet_sxtb16_ror8(w1_2);
+        r1 += 6;
+        to[24] = thumbnet_pkhbt(s0, s1);
+        const uint32_t s2 = (uint32_t)r2[4];
+        const uint32_t w2_0 = thumbnet_word(r2 + 0);
+        const uint32_t w2_2 = thumbnet_word(r2 + 5);
+        to[16] = thumbnet_sxtb16(w2_0);
+        to[18] = thumbnet_sxtb16_ror8(w2_0);
+        to[20] = thumbnet_sxtb16(w2_2);
+        to[22] = thumbnet_sxtb16_ror8(w2_2);
+        r2 += 6;
+        to[26] = s2;
+        to += step;
+        step = 28 - step;
+    }
+}
+
+/* A window that is cut by the left or the right edge: from a copy that is filled up. */
+THUMBNET_KERNEL void im2col_3x3s2_8x3_edge(const int8_t *const *rows, int32_t pixel, thumbnet_pair *pairs)
+{
+    const int32_t start = 0 + pixel * 6;
+    /* Words that meet the edge between two of them. */
+    const int32_t skip = (start < 0 ? start : start - 24) & 3;
+    uint32_t copy[3][3];
+    const int8_t *copies[3];
+    for (int32_t ky = 0; ky < 3; ++ky) {
+        int32_t from = start - skip;
+        for (int32_t i = 0; i < 3; ++i) {
+            copy[ky][i] = from >= 0 && from <= 20 ? thumbnet_word(rows[ky] + from) : 0x00000000u;
+            from += 4;
+        }
+        copies[ky] = (const int8_t *)copy[ky] + skip;
+    }
+    im2col_3x3s2_8x3_windows(copies, 0, pixel, pixel + 1, pairs);
+}
+
+/* A row of the windows that is above or below the image: zero point over what was read instead. */
+THUMBNET_KERNEL void im2col_3x3s2_8x3_outside(int32_t ky, int16_t *pairs)
+{
+    for (int32_t pixel = 0; pixel < 4; ++pixel) {
+        thumbnet_pair *const to = (thumbnet_pair *)(void *)pairs;
+        for (int32_t i = 0; i < 4; ++i) {
+            to[2 * (ky * 4 + i)] = 0x00000000u;
+        }
+        for (int32_t i = ky * 1; i < (ky + 1) * 1; ++i) {
+            pairs[(i >> 1) * 4 + (i & 1) + 48] = 0;
+        }
+        pairs += pixel % 2 ? 54 : 2;
+    }
+}
+
+/* 2 windows from window 0 on, two at a time. They slide over aligned words: two windows, 12 bytes
+ * on, meet three new words a row, which give all pairs of both with 6 SXTB16 and 3 PKH. `a` is the
+ * first window, `a + 1` the second; the last word is the first of the window behind them.
+ * 9 loads, 29 others and 28 stores: 37 cycles a window on a Cortex-M4, 38 if `end` is spilled.
+ * volatile, because gcc would merge stores into STRD, which takes a cycle more than two STR. */
+THUMBNET_KERNEL void im2col_3x3s2_8x3_slide(const int8_t *const *rows, volatile thumbnet_pair *a)
+{
+    const int8_t *r0 = rows[0] + 4;
+    const int8_t *r1 = rows[1] + 4;
+    const int8_t *r2 = rows[2] + 4;
+    a += 0;
+    const volatile thumbnet_pair *const end = a + 28;
+    const uint32_t w0 = thumbnet_word(r0 - 4);
+    a[0] = thumbnet_sxtb16(w0);
+    a[2] = thumbnet_sxtb16_ror8(w0);
+    const uint32_t w1 = thumbnet_word(r1 - 4);
+    a[8] = thumbnet_sxtb16(w1);
+    a[10] = thumbnet_sxtb16_ror8(w1);
+    const uint32_t w2 = thumbnet_word(r2 - 4);
+    a[16] = thumbnet_sxtb16(w2);
+    a[18] = thumbnet_sxtb16_ror8(w2);
+    do {
+        uint32_t x0, y0, z0;
+        r0 = thumbnet_words3(r0, &x0, &y0, &z0);
+        const uint32_t o0 = thumbnet_sxtb16_ror8(x0);
+        a[4] = o0;
+        const uint32_t y31_0 = thumbnet_sxtb16_ror24(y0);
+        a[3] = thumbnet_pkhtb(o0, y31_0);
+        const uint32_t z13_0 = thumbnet_sxtb16_ror8(z0);
+        a[5] = thumbnet_pkhbt(y31_0, z13_0);
+        a[30] = z13_0;
+        const uint32_t z02_0 = thumbnet_sxtb16(z0);
+        a[7] = z02_0;
+        a[28] = z02_0;
+        const uint32_t left_a0 = thumbnet_sxtb16(x0);
+        const uint32_t left_b0 = thumbnet_sxtb16_ror16(y0);
+        const uint32_t x2y0_0 = thumbnet_pkhtb(left_a0, left_b0);
+        a[6] = x2y0_0;
+        a[1] = x2y0_0;
+        uint32_t x1, y1, z1;
+        r1 = thumbnet_words3(r1, &x1, &y1, &z1);
+        const uint32_t o1 = thumbnet_sxtb16_ror8(x1);
+        a[12] = o1;
+        const uint32_t y31_1 = thumbnet_sxtb16_ror24(y1);
+        a[11] = thumbnet_pkhtb(o1, y31_1);
+        const uint32_t z13_1 = thumbnet_sxtb16_ror8(z1);
+        a[13] = thumbnet_pkhbt(y31_1, z13_1);
+        a[38] = z13_1;
+        const uint32_t z02_1 = thumbnet_sxtb16(z1);
+        a[15] = z02_1;
+        a[36] = z02_1;
+        const uint32_t left_a1 = thumbnet_sxtb16(x1);
+        const uint32_t left_b1 = thumbnet_sxtb16_ror16(y1);
+        const uint32_t x2y0_1 = thumbnet_pkhtb(left_a1, left_b1);
+        a[14] = x2y0_1;
+        a[9] = x2y0_1;
+        uint32_t x2, y2, z2;
+        r2 = thumbnet_words3(r2, &x2, &y2, &z2);
+        const uint32_t o2 = thumbnet_sxtb16_ror8(x2);
+        a[20] = o2;
+        const uint32_t y31_2 = thumbnet_sxtb16_ror24(y2);
+        a[19] = thumbnet_pkhtb(o2, y31_2);
+        const uint32_t z13_2 = thumbnet_sxtb16_ror8(z2);
+        a[21] = thumbnet_pkhbt(y31_2, z13_2);
+        a[46] = z13_2;
+        const uint32_t z02_2 = thumbnet_sxtb16(z2);
+        a[23] = z02_2;
+        a[44] = z02_2;
+        const uint32_t left_a2 = thumbnet_sxtb16(x2);
+        const uint32_t left_b2 = thumbnet_sxtb16_ror16(y2);
+        const uint32_t x2y0_2 = thumbnet_pkhtb(left_a2, left_b2);
+        a[22] = x2y0_2;
+        a[17] = x2y0_2;
+        a[27] = left_b2;
+        a[25] = thumbnet_pkhbt(left_b0, left_b1);
+        a[26] = left_a2;
+        a[24] = thumbnet_pkhbt(left_a0, left_a1);
+        a += 28;
+    } while (a != end);
+}
+
+THUMBNET_KERNEL void im2col_3x3s2_8x3(const int8_t *x, int16_t *pairs, int32_t row)
+{
+    thumbnet_pair *const to = (thumbnet_pair *)(void *)pairs;
     const int32_t iy = row * 2 - 0;
-    const int32_t ky0 = iy < 0 ? -iy : 0;
-    const int32_t ky1 = iy > 5 ? 8 - iy : 3;
-    const int8_t *rows[3] = {x};
-    for (int32_t ky = ky0; ky < ky1; ++ky) {
-        rows[ky] = x + (iy + ky) % 3 * 24;
+    const int8_t *rows[3];
+    for (int32_t ky = 0; ky < 3; ++ky) {
+        /* Rows outside the image are some other row's values first. */
+        const int32_t y = iy + ky < 0 ? 0 : iy + ky < 8 ? iy + ky : 7;
+        rows[ky] = x + y % 3 * 24;
     }
-    y += row * 16;
-    for (int32_t ox = 0; ox < 4; ++ox) {
-        const int32_t ix = ox * 2 - 0;
-        const int32_t kx0 = ix < 0 ? -ix : 0;
-        const int32_t kx1 = ix > 5 ? 8 - ix : 3;
-        const int32_t stretch = (kx1 - kx0) * 3;
-        for (int32_t o = 0; o < 4; o += 4) {
-            int32_t s0 = bias[o + 0];
-            int32_t s1 = bias[o + 1];
-            int32_t s2 = bias[o + 2];
-            int32_t s3 = bias[o + 3];
-            for (int32_t ky = ky0; ky < ky1; ++ky) {
-                const int8_t *xp = rows[ky] + (ix + kx0) * 3;
-                const int8_t *w = weight + o * 27 +
-                                  (ky * 3 + kx0) * 12;
-                for (int32_t k = 0; k < stretch; ++k) {
-                    const int32_t v = xp[k] - (0);
-                    s0 += v * w[0];
-                    s1 += v * w[1];
-                    s2 += v * w[2];
-                    s3 += v * w[3];
-                    w += 4;
-                }
-            }
-            y[o + 0] = thumbnet_requantize(s0, multiplier[o + 0], -128, -128, 127);
-            y[o + 1] = thumbnet_requantize(s1, multiplier[o + 1], -128, -128, 127);
-            y[o + 2] = thumbnet_requantize(s2, multiplier[o + 2], -128, -128, 127);
-            y[o + 3] = thumbnet_requantize(s3, multiplier[o + 3], -128, -128, 127);
+    im2col_3x3s2_8x3_slide(rows, to);
+    im2col_3x3s2_8x3_windows(rows, 12, 2, 3, to);
+    for (int32_t pixel = 3; pixel < 4; ++pixel) {
+        im2col_3x3s2_8x3_edge(rows, pixel, to);
+    }
+    for (int32_t ky = 0; ky < 3; ++ky) {
+        if (iy + ky < 0 || iy + ky >= 8) {
+            im2col_3x3s2_8x3_outside(ky, pairs);
         }
-        y += 4;
     }
 }
 
-/* Depthwise 3x3, stride 1x1: a row of 4x4x4 -> 4x4x4.
- * Windows inside the image have every tap written out; at the edges the taps outside are left
- * out, for they would add nothing. */
-THUMBNET_KERNEL void depthwise_3x3s1_4x4x4_4(const int8_t *x, int8_t *y, int32_t row, const int8_t *weight,
-                                const int32_t *bias, const int32_t *multiplier)
+/* Product: 4 pixels, 28 inputs -> 4 channels, planar, weight chain. */
+#if THUMBNET_DSP
+extern void v1_product_chain_4x28_4(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table);
+#else
+static void v1_product_chain_4x28_4(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table)
 {
-    const int32_t iy = row * 1 - 1;
-    const int32_t ky0 = iy < 0 ? -iy : 0;
-    const int32_t ky1 = iy > 1 ? 4 - iy : 3;
-    const int8_t *rows[3] = {x};
-    for (int32_t ky = ky0; ky < ky1; ++ky) {
-        rows[ky] = x + (iy + ky) * 16;
-    }
-    y += row * 16;
-    for (int32_t ox = 0; ox < 4; ++ox) {
-        const int32_t ix = ox * 1 - 1;
-        const int32_t kx0 = ix < 0 ? -ix : 0;
-        const int32_t kx1 = ix > 1 ? 4 - ix : 3;
-        if (ky0 == 0 && ky1 == 3 && kx0 == 0 && kx1 == 3) {
-            const int8_t *x0 = rows[0] + ix * 4;
-            const int8_t *x1 = rows[1] + ix * 4;
-            const int8_t *x2 = rows[2] + ix * 4;
-            for (int32_t o = 0; o < 4; ++o) {
-                const int8_t *w = weight + o;
-                int32_t s = bias[o];
-                s += (x0[o + 0] - (-128)) * w[0];
-                s += (x0[o + 4] - (-128)) * w[4];
-                s += (x0[o + 8] - (-128)) * w[8];
-                s += (x1[o + 0] - (-128)) * w[12];
-                s += (x1[o + 4] - (-128)) * w[16];
-                s += (x1[o + 8] - (-128)) * w[20];
-                s += (x2[o + 0] - (-128)) * w[24];
-                s += (x2[o + 4] - (-128)) * w[28];
-                s += (x2[o + 8] - (-128)) * w[32];
-                y[o] = thumbnet_requantize(s, multiplier[o], 58, -128, 127);
+    for (int32_t group = 0; group < 1; ++group) {
+        const int32_t *t = table + group * 8;
+        for (int32_t pixel = 0; pixel < 4; ++pixel) {
+            const int16_t *x = pairs + pixel / 2 * 56 + pixel % 2 * 2;
+            const int16_t *w = weight + group * 84;
+            uint32_t p[3] = {(uint32_t)t[0], (uint32_t)t[1], (uint32_t)t[2]};
+            for (int32_t k = 0; k < 14; ++k) {
+                for (int32_t i = 0; i < 3; ++i) {
+                    p[i] += (uint32_t)(x[0] * w[2 * i]) + (uint32_t)(x[1] * w[2 * i + 1]);
+                }
+                x += 4;
+                w += 6;
             }
-            y += 4;
-            continue;
+            int32_t sums[4]; /* times 256 */
+            sums[0] = (int32_t)((p[0] - (p[1] << 8) + (p[2] << 16)) << 8);
+            for (int32_t i = 0; i < 3; ++i) {
+                sums[i + 1] = (int32_t)(p[i] - (uint32_t)(sums[i] >> 8));
+            }
+            int8_t *out = y + group * 16 + THUMBNET_POSITION(pixel);
+            for (int32_t c = 0; c < 4; ++c) {
+                const int32_t sum = sums[c] >> 8;
+                const int32_t value = 0 + thumbnet_scale(sum, t[4 + c]);
+                out[c * 4] = (int8_t)thumbnet_clip(value, 0, 255);
+            }
         }
-        for (int32_t o = 0; o < 4; ++o) {
-            int32_t s = bias[o];
-            for (int32_t ky = ky0; ky < ky1; ++ky) {
-                const int8_t *xp = rows[ky] + ix * 4 + o;
-                const int8_t *w = weight + ky * 12 + o;
-                for (int32_t kx = kx0; kx < kx1; ++kx) {
-                    s += (xp[kx * 4] - (-128)) * w[kx * 4];
+    }
+}
+#endif
+
+/* A row of windows 3x3, stride 1: planar rows 4x4 -> pairs 4x4. A record of
+ * constants is the bias, words of two weights, and the multiplier. */
+#if THUMBNET_DSP
+extern void v1_depthwise_row_3x3s1_4x4_planes0(const int8_t *const *rows, int16_t *x, const int32_t *constants);
+#else
+static void v1_depthwise_row_3x3s1_4x4_planes0(const int8_t *const *rows, int16_t *x, const int32_t *constants)
+{
+    /* Where the weights are. */
+    static const uint8_t word[3][3] = {
+        {1, 2, 2},
+        {3, 4, 4},
+        {5, 6, 6},
+    };
+    static const uint8_t upper[3][3] = {
+        {0, 0, 1},
+        {0, 0, 1},
+        {0, 0, 1},
+    };
+    for (int32_t c = 0; c < 4; ++c) {
+        const int32_t *record = constants + c * 8;
+        for (int32_t ox = 0; ox < 4; ++ox) {
+            int32_t sum = record[0];
+            for (int32_t ky = 0; ky < 3; ++ky) {
+                const uint8_t *plane = (const uint8_t *)rows[ky] + c * 4;
+                for (int32_t kx = 0; kx < 3; ++kx) {
+                    const int32_t both = record[word[ky][kx]];
+                    const int32_t weight = upper[ky][kx] ? both >> 16 : (int16_t)both;
+                    const int32_t ix = ox + kx - 1;
+                    if (ix >= 0 && ix < 4) { /* padding is zero, and not there */
+                        sum += plane[THUMBNET_POSITION(ix)] * weight;
+                    }
                 }
             }
-            y[o] = thumbnet_requantize(s, multiplier[o], 58, -128, 127);
+            const int32_t value = 186 + thumbnet_scale(sum, record[7]);
+            const int32_t pair = ox / 2 * 2 + c % 2;
+            x[pair * 4 + ox % 2 * 2 + c / 2] = (int16_t)thumbnet_clip(value, 0, 255);
         }
-        y += 4;
     }
+}
+#endif
+/* Finds the rows of the window. Those of padding are filled when it meets them: behind the pairs. */
+THUMBNET_KERNEL void v1_depthwise_row_3x3s1_4x4(int8_t *x, int16_t *pairs, int32_t row, const int32_t *constants)
+{
+    const int8_t *rows[3];
+    for (int32_t ky = 0; ky < 3; ++ky) {
+        const int32_t iy = row * 1 - 1 + ky;
+        int8_t *start = x + iy * 16;
+        if (iy < 0 || iy >= 4) {
+            start = (int8_t *)pairs + 32;
+            thumbnet_fill_words(start, 16, 0);
+        }
+        rows[ky] = start + 0;
+    }
+    v1_depthwise_row_3x3s1_4x4_planes0(rows, pairs, constants);
 }
 
-/* Pointwise: 16 pixels, 4 -> 6 channels. A tile of pixels and channels is summed at once: a
- * weight that is loaded serves every pixel of the tile, an input every channel. The zero point of
- * the input is part of the bias. */
-THUMBNET_KERNEL void pointwise_16x4x6(const int8_t *x, int8_t *y, int32_t row, const int8_t *weight,
-                                const int32_t *bias, const int32_t *multiplier)
+/* Product: 4 pixels, 4 inputs -> 4 channels, NHWC, weight chain. */
+#if THUMBNET_DSP
+extern void v1_product_chain_4x4_4(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table);
+#else
+static void v1_product_chain_4x4_4(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table)
 {
-    x += row * 64;
-    y += row * 96;
-    for (int32_t p = 0; p < 16; p += 2) {
-        const int8_t *xp = x + p * 4;
-        int8_t *yp = y + p * 6;
-        const int8_t *w = weight;
-        for (int32_t o = 0; o < 4; o += 4) {
-            int32_t s00 = bias[o + 0];
-            int32_t s10 = bias[o + 0];
-            int32_t s01 = bias[o + 1];
-            int32_t s11 = bias[o + 1];
-            int32_t s02 = bias[o + 2];
-            int32_t s12 = bias[o + 2];
-            int32_t s03 = bias[o + 3];
-            int32_t s13 = bias[o + 3];
-            for (int32_t k = 0; k < 4; ++k) {
-                const int32_t x0 = xp[k + 0];
-                const int32_t x1 = xp[k + 4];
-                const int32_t w0 = w[0];
-                s00 += x0 * w0;
-                s10 += x1 * w0;
-                const int32_t w1 = w[1];
-                s01 += x0 * w1;
-                s11 += x1 * w1;
-                const int32_t w2 = w[2];
-                s02 += x0 * w2;
-                s12 += x1 * w2;
-                const int32_t w3 = w[3];
-                s03 += x0 * w3;
-                s13 += x1 * w3;
-                w += 4;
+    for (int32_t group = 0; group < 1; ++group) {
+        const int32_t *t = table + group * 8;
+        for (int32_t pixel = 0; pixel < 4; ++pixel) {
+            const int16_t *x = pairs + pixel / 2 * 8 + pixel % 2 * 2;
+            const int16_t *w = weight + group * 12;
+            uint32_t p[3] = {(uint32_t)t[0], (uint32_t)t[1], (uint32_t)t[2]};
+            for (int32_t k = 0; k < 2; ++k) {
+                for (int32_t i = 0; i < 3; ++i) {
+                    p[i] += (uint32_t)(x[0] * w[2 * i]) + (uint32_t)(x[1] * w[2 * i + 1]);
+                }
+                x += 4;
+                w += 6;
             }
-            yp[o + 0] = thumbnet_requantize(s00, multiplier[o + 0], -128, -128, 127);
-            yp[o + 6] = thumbnet_requantize(s10, multiplier[o + 0], -128, -128, 127);
-            yp[o + 1] = thumbnet_requantize(s01, multiplier[o + 1], -128, -128, 127);
-            yp[o + 7] = thumbnet_requantize(s11, multiplier[o + 1], -128, -128, 127);
-            yp[o + 2] = thumbnet_requantize(s02, multiplier[o + 2], -128, -128, 127);
-            yp[o + 8] = thumbnet_requantize(s12, multiplier[o + 2], -128, -128, 127);
-            yp[o + 3] = thumbnet_requantize(s03, multiplier[o + 3], -128, -128, 127);
-            yp[o + 9] = thumbnet_requantize(s13, multiplier[o + 3], -128, -128, 127);
-        }
-        for (int32_t o = 4; o < 6; o += 2) {
-            int32_t s00 = bias[o + 0];
-            int32_t s10 = bias[o + 0];
-            int32_t s01 = bias[o + 1];
-            int32_t s11 = bias[o + 1];
-            for (int32_t k = 0; k < 4; ++k) {
-                const int32_t x0 = xp[k + 0];
-                const int32_t x1 = xp[k + 4];
-                const int32_t w0 = w[0];
-                s00 += x0 * w0;
-                s10 += x1 * w0;
-                const int32_t w1 = w[1];
-                s01 += x0 * w1;
-                s11 += x1 * w1;
-                w += 4;
+            int32_t sums[4]; /* times 256 */
+            sums[0] = (int32_t)((p[0] - (p[1] << 8) + (p[2] << 16)) << 8);
+            for (int32_t i = 0; i < 3; ++i) {
+                sums[i + 1] = (int32_t)(p[i] - (uint32_t)(sums[i] >> 8));
             }
-            yp[o + 0] = thumbnet_requantize(s00, multiplier[o + 0], -128, -128, 127);
-            yp[o + 6] = thumbnet_requantize(s10, multiplier[o + 0], -128, -128, 127);
-            yp[o + 1] = thumbnet_requantize(s01, multiplier[o + 1], -128, -128, 127);
-            yp[o + 7] = thumbnet_requantize(s11, multiplier[o + 1], -128, -128, 127);
+            int8_t *out = y + group * 4 + pixel * 6;
+            for (int32_t c = 0; c < 4; ++c) {
+                const int32_t sum = sums[c] >> 8;
+                const int32_t value = -128 + thumbnet_scale(sum, t[4 + c]);
+                out[c * 1] = (int8_t)thumbnet_clip(value, -128, 127);
+            }
         }
     }
 }
+#endif
+
+/* Product: 4 pixels, 4 inputs -> 2 channels, NHWC, weight chain. */
+#if THUMBNET_DSP
+extern void v1_product_chain_4x4_2(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table);
+#else
+static void v1_product_chain_4x4_2(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table)
+{
+    for (int32_t group = 0; group < 1; ++group) {
+        const int32_t *t = table + group * 8;
+        for (int32_t pixel = 0; pixel < 4; ++pixel) {
+            const int16_t *x = pairs + pixel / 2 * 8 + pixel % 2 * 2;
+            const int16_t *w = weight + group * 12;
+            uint32_t p[3] = {(uint32_t)t[0], (uint32_t)t[1], (uint32_t)t[2]};
+            for (int32_t k = 0; k < 2; ++k) {
+                for (int32_t i = 0; i < 3; ++i) {
+                    p[i] += (uint32_t)(x[0] * w[2 * i]) + (uint32_t)(x[1] * w[2 * i + 1]);
+                }
+                x += 4;
+                w += 6;
+            }
+            int32_t sums[4]; /* times 256 */
+            sums[0] = (int32_t)((p[0] - (p[1] << 8) + (p[2] << 16)) << 8);
+            for (int32_t i = 0; i < 3; ++i) {
+                sums[i + 1] = (int32_t)(p[i] - (uint32_t)(sums[i] >> 8));
+            }
+            int8_t *out = y + group * 4 + pixel * 6;
+            for (int32_t c = 0; c < 2; ++c) {
+                const int32_t sum = sums[c] >> 8;
+                const int32_t value = -128 + thumbnet_scale(sum, t[4 + c]);
+                out[c * 1] = (int8_t)thumbnet_clip(value, -128, 127);
+            }
+        }
+    }
+}
+#endif
 
 /* Average 4x4, stride 1x1: a row of 4x4x6 -> 1x1x6.
  * The sum is the accumulator; one over the number of elements is part of the multiplier. */
@@ -217,38 +586,78 @@ THUMBNET_KERNEL void avgpool_4x4s1_4x4x6_6(const int8_t *x, int8_t *y, int32_t r
     }
 }
 
-/* Pointwise: 1 pixels, 6 -> 3 channels. A tile of pixels and channels is summed at once: a
- * weight that is loaded serves every pixel of the tile, an input every channel. The zero point of
- * the input is part of the bias. */
-THUMBNET_KERNEL void pointwise_1x6x3(const int8_t *x, int8_t *y, int32_t row, const int8_t *weight,
-                                const int32_t *bias, const int32_t *multiplier)
+/* Windows of 1 x 6 bytes to pairs, 3 words each. A word of the window gives two
+ * words with SXTB16; the bytes left over of all its rows are paired at the end. */
+
+/* The windows from `first` on; that one starts at byte `start` of the rows. */
+THUMBNET_KERNEL void im2col_1x1s1_1x6_windows(const int8_t *const *rows, int32_t start, int32_t first,
+                                        int32_t end, thumbnet_pair *to)
 {
-    x += row * 6;
-    y += row * 3;
-    for (int32_t p = 0; p < 1; p += 1) {
-        const int8_t *xp = x + p * 6;
-        int8_t *yp = y + p * 3;
-        const int8_t *w = weight;
-        for (int32_t o = 0; o < 3; o += 3) {
-            int32_t s00 = bias[o + 0];
-            int32_t s01 = bias[o + 1];
-            int32_t s02 = bias[o + 2];
-            for (int32_t k = 0; k < 6; ++k) {
-                const int32_t x0 = xp[k + 0];
-                const int32_t w0 = w[0];
-                s00 += x0 * w0;
-                const int32_t w1 = w[1];
-                s01 += x0 * w1;
-                const int32_t w2 = w[2];
-                s02 += x0 * w2;
-                w += 4;
+    const int8_t *r0 = rows[0] + start;
+    int32_t step = first % 2 ? 5 : 1;
+    to += first / 2 * 6 + first % 2;
+    for (; first < end; ++first) {
+        const uint32_t s0 = (uint32_t)r0[0];
+        const uint32_t s1 = (uint32_t)r0[1];
+        const uint32_t w0_0 = thumbnet_word(r0 + 2);
+        to[0] = thumbnet_sxtb16(w0_0);
+        to[2] = thumbnet_sxtb16_ror8(w0_0);
+        r0 += 6;
+        to[4] = thumbnet_pkhbt(s0, s1);
+        to += step;
+        step = 6 - step;
+    }
+}
+
+THUMBNET_KERNEL void im2col_1x1s1_1x6(const int8_t *x, int16_t *pairs, int32_t row)
+{
+    thumbnet_pair *const to = (thumbnet_pair *)(void *)pairs;
+    const int32_t iy = row * 1 - 0;
+    const int8_t *rows[1];
+    for (int32_t ky = 0; ky < 1; ++ky) {
+        const int32_t y = iy + ky;
+        rows[ky] = x + y * 6;
+    }
+    im2col_1x1s1_1x6_windows(rows, 0, 0, 1, to);
+}
+
+/* Product: 1 pixels, 6 inputs -> 3 channels, NHWC, weight chain. */
+#if THUMBNET_DSP
+extern void v1_product_chain_1x6_3(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table);
+#else
+static void v1_product_chain_1x6_3(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table)
+{
+    static const uint16_t places[2] = {
+        0, 0,
+    };
+    for (int32_t group = 0; group < 1; ++group) {
+        const int32_t *t = table + group * 8;
+        for (int32_t pixel = 0; pixel < 1; ++pixel) {
+            const int16_t *x = pairs + pixel / 2 * 12 + pixel % 2 * 2;
+            const int16_t *w = weight + group * 18;
+            uint32_t p[3] = {(uint32_t)t[0], (uint32_t)t[1], (uint32_t)t[2]};
+            for (int32_t k = 0; k < 3; ++k) {
+                for (int32_t i = 0; i < 3; ++i) {
+                    p[i] += (uint32_t)(x[0] * w[2 * i]) + (uint32_t)(x[1] * w[2 * i + 1]);
+                }
+                x += 4;
+                w += 6;
             }
-            yp[o + 0] = thumbnet_requantize(s00, multiplier[o + 0], -6, -128, 127);
-            yp[o + 1] = thumbnet_requantize(s01, multiplier[o + 1], -6, -128, 127);
-            yp[o + 2] = thumbnet_requantize(s02, multiplier[o + 2], -6, -128, 127);
+            int32_t sums[4]; /* times 256 */
+            sums[0] = (int32_t)((p[0] - (p[1] << 8) + (p[2] << 16)) << 8);
+            for (int32_t i = 0; i < 3; ++i) {
+                sums[i + 1] = (int32_t)(p[i] - (uint32_t)(sums[i] >> 8));
+            }
+            int8_t *out = y + group * 4 + places[pixel];
+            for (int32_t c = 0; c < 3; ++c) {
+                const int32_t sum = sums[c] >> 8;
+                const int32_t value = -6 + thumbnet_scale(sum, t[4 + c]);
+                out[c * 1] = (int8_t)thumbnet_clip(value, -128, 127);
+            }
         }
     }
 }
+#endif
 
 /* Softmax over 3 channels: exponentials from a table, quotients of integers. */
 THUMBNET_KERNEL void softmax_1x3(const int8_t *x, int8_t *y, int32_t row, const uint32_t *table)
@@ -281,21 +690,24 @@ struct stream {
 
 static struct stream *stream_of(void *arena)
 {
-    return (struct stream *)((uint32_t *)arena + 34);
+    return (struct stream *)((uint32_t *)arena + 90);
 }
 
-/* Layer and row, in the order in which rows are made; 6: the next row of the image is due. */
+/* Stage and row, in the order in which rows are made; 5: the next row of the image is due. */
 static const uint8_t runs[12][2] = {
-    {6, 0}, {6, 0}, {0, 0}, {6, 0}, {6, 0}, {0, 1}, {6, 0}, {6, 0}, {0, 2}, {6, 0}, {0, 3}, {6, 0},
+    {5, 0}, {5, 0}, {0, 0}, {5, 0}, {5, 0}, {0, 1}, {5, 0}, {5, 0}, {0, 2}, {5, 0}, {0, 3}, {5, 0},
 };
 
-static void make_row(int8_t *memory, int8_t *output, uint32_t layer, int32_t row)
+static void make_row(int8_t *memory, int8_t *output, uint32_t stage, int32_t row)
 {
     (void)output;
-    switch (layer) {
+    switch (stage) {
     case 0: /* 0: conv conv1: 8x8x3 -> 4x4x4 */
-        conv_3x3s2_8x8x3_4(memory + 0, memory + 72, row, v1_0_weight, v1_0_bias, v1_0_multiplier);
-        REPORT(0u, row, memory + 72 + row % 4 * 16, 16u);
+        KEEP_ARENA;
+        im2col_3x3s2_8x3(memory + 0, PAIRS(memory + 72), row);
+        v1_product_chain_4x28_4(PAIRS(memory + 72), memory + 296 + row * 16, v1_0_weight, v1_0_table);
+        CHECK_ARENA(0u, row, BYTES(296 + row * 16, 16), BYTES(72, 224), BYTES(0, 0));
+        REPORT_PLANAR(0u, row, memory + 296 + row * 16 + 0, 4, 4, 4);
         break;
     default:
         break;
@@ -317,7 +729,7 @@ void v1_push_rows(void *arena, const int8_t *rows, int32_t count)
         thumbnet_copy(slot, rows, 24);
         rows += 24;
         ++stream->rows;
-        for (; runs[stream->next][0] != 6; ++stream->next) {
+        for (; runs[stream->next][0] != 5; ++stream->next) {
             make_row(memory, memory, runs[stream->next][0], runs[stream->next][1]);
         }
         ++stream->next;
@@ -327,40 +739,38 @@ void v1_push_rows(void *arena, const int8_t *rows, int32_t count)
 void v1_finish(void *arena, int8_t *output)
 {
     int8_t *const memory = arena;
-    /* 1: depthwise dw: 4x4x4 -> 4x4x4 */
+    /* 1 and 2: depthwise + conv dw + pw: 4x4x4 -> 4x4x6 */
     for (int32_t row = 0; row < 4; ++row) {
-        depthwise_3x3s1_4x4x4_4(memory + 72, memory + 40, row, v1_1_weight, v1_1_bias, v1_1_multiplier);
-    }
-#ifdef THUMBNET_CHECK
-    for (int32_t row = 0; row < 4; ++row) {
-        REPORT(1u, row, memory + 40 + row * 16, 16u);
-    }
-#endif
-    /* 2: conv pw: 4x4x4 -> 4x4x6 */
-    pointwise_16x4x6(memory + 40, memory + 0, 0, v1_2_weight, v1_2_bias, v1_2_multiplier);
-#ifdef THUMBNET_CHECK
-    for (int32_t row = 0; row < 4; ++row) {
+        KEEP_ARENA;
+        v1_depthwise_row_3x3s1_4x4(memory + 296, PAIRS(memory + 96), row, v1_1_constants);
+        v1_product_chain_4x4_4(PAIRS(memory + 96), memory + 0 + row * 24, v1_2_weight, v1_2_table);
+        v1_product_chain_4x4_2(PAIRS(memory + 96), memory + 0 + row * 24 + 4, v1_2_weight_rest, v1_2_table_rest);
+        CHECK_ARENA(1u, row, BYTES(0 + row * 24, 24), BYTES(96, 48), BYTES(296, row * 1 - 1 >= 0 && row * 1 - 1 <= 1 ? 0 : 64));
+        REPORT_PAIRS(1u, row, memory + 96, 0, 4, 4);
         REPORT(2u, row, memory + 0 + row * 24, 24u);
     }
-#endif
     /* 3: avgpool mean: 4x4x6 -> 1x1x6 */
     for (int32_t row = 0; row < 1; ++row) {
+        KEEP_ARENA;
         avgpool_4x4s1_4x4x6_6(memory + 0, memory + 96, row);
-    }
-#ifdef THUMBNET_CHECK
-    for (int32_t row = 0; row < 1; ++row) {
+        CHECK_ARENA(2u, row, BYTES(96 + row * 6, 6), BYTES(0, 0), BYTES(0, 0));
         REPORT(3u, row, memory + 96 + row * 6, 6u);
     }
-#endif
     /* 4: conv fc: 1x1x6 -> 1x1x3 */
-    pointwise_1x6x3(memory + 96, memory + 0, 0, v1_4_weight, v1_4_bias, v1_4_multiplier);
-#ifdef THUMBNET_CHECK
     for (int32_t row = 0; row < 1; ++row) {
-        REPORT(4u, row, memory + 0 + row * 3, 3u);
+        KEEP_ARENA;
+        im2col_1x1s1_1x6(memory + 96, PAIRS(memory + 0), row);
+        v1_product_chain_1x6_3(PAIRS(memory + 0), memory + 24 + row * 3, v1_4_weight, v1_4_table);
+        CHECK_ARENA(3u, row, BYTES(24 + row * 3, 3), BYTES(0, 24), BYTES(0, 0));
+        REPORT(4u, row, memory + 24 + row * 3, 3u);
     }
-#endif
     /* 5: softmax probabilities: 1x1x3 -> 1x1x3 */
-    softmax_1x3(memory + 0, output, 0, v1_5_table);
+    {
+        const int32_t row = 0;
+        KEEP_ARENA;
+        softmax_1x3(memory + 24, output, row, v1_5_table);
+        CHECK_ARENA(4u, row, BYTES(0, 0), BYTES(0, 0), BYTES(0, 0));
+    }
 #ifdef THUMBNET_CHECK
     for (int32_t row = 0; row < 1; ++row) {
         REPORT(5u, row, output + row * 3, 3u);

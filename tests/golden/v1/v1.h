@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 /* Working memory, given by the caller, aligned to 4 bytes. Nothing in it outlives an inference. */
-#define V1_ARENA_BYTES 144
+#define V1_ARENA_BYTES 368
 
 /* Input: int8, NHWC, channels in RGB order; real = SCALE * (q - ZERO_POINT). */
 #define V1_INPUT_HEIGHT 8

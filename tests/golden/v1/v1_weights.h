@@ -12,18 +12,15 @@
 #define ALIGNED
 #endif
 
-extern const int8_t v1_0_weight[108] ALIGNED;
-extern const int32_t v1_0_bias[4] ALIGNED;
-extern const int32_t v1_0_multiplier[4] ALIGNED;
-extern const int8_t v1_1_weight[36] ALIGNED;
-extern const int32_t v1_1_bias[4] ALIGNED;
-extern const int32_t v1_1_multiplier[4] ALIGNED;
-extern const int8_t v1_2_weight[32] ALIGNED;
-extern const int32_t v1_2_bias[6] ALIGNED;
-extern const int32_t v1_2_multiplier[6] ALIGNED;
-extern const int8_t v1_4_weight[24] ALIGNED;
-extern const int32_t v1_4_bias[3] ALIGNED;
-extern const int32_t v1_4_multiplier[3] ALIGNED;
+extern const int16_t v1_0_weight[84] ALIGNED;
+extern const int32_t v1_0_table[8] ALIGNED;
+extern const int32_t v1_1_constants[32] ALIGNED;
+extern const int16_t v1_2_weight[12] ALIGNED;
+extern const int32_t v1_2_table[8] ALIGNED;
+extern const int16_t v1_2_weight_rest[12] ALIGNED;
+extern const int32_t v1_2_table_rest[8] ALIGNED;
+extern const int16_t v1_4_weight[18] ALIGNED;
+extern const int32_t v1_4_table[8] ALIGNED;
 extern const uint32_t v1_5_table[256] ALIGNED;
 extern const int8_t v1_pixels[256] ALIGNED;
 #endif

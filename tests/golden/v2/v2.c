@@ -16,159 +16,360 @@ extern void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uin
 #define REPORT(layer, row, data, bytes) ((void)0)
 #endif
 
-/* Pointwise: 6 pixels, 4 -> 8 channels. A tile of pixels and channels is summed at once: a
- * weight that is loaded serves every pixel of the tile, an input every channel. The zero point of
- * the input is part of the bias. */
-THUMBNET_KERNEL void pointwise_6x4x8(const int8_t *x, int8_t *y, int32_t row, const int8_t *weight,
-                                const int32_t *bias, const int32_t *multiplier)
+/* On a desktop it looks, too, whether a stage has written to other bytes of the arena than those
+ * of its row, of the memory it works in, and of the padding around its input. */
+#if defined(THUMBNET_CHECK) && !defined(__arm__)
+struct written {
+    int32_t offset, bytes;
+};
+
+extern void thumbnet_overrun(uint32_t stage, uint32_t row, uint32_t offset);
+static int8_t arena_before[488];
+
+static void keep_arena(const int8_t *memory)
 {
-    x += row * 24;
-    y += row % 3 * 48;
-    for (int32_t p = 0; p < 6; p += 2) {
-        const int8_t *xp = x + p * 4;
-        int8_t *yp = y + p * 8;
-        const int8_t *w = weight;
-        for (int32_t o = 0; o < 8; o += 4) {
-            int32_t s00 = bias[o + 0];
-            int32_t s10 = bias[o + 0];
-            int32_t s01 = bias[o + 1];
-            int32_t s11 = bias[o + 1];
-            int32_t s02 = bias[o + 2];
-            int32_t s12 = bias[o + 2];
-            int32_t s03 = bias[o + 3];
-            int32_t s13 = bias[o + 3];
-            for (int32_t k = 0; k < 4; ++k) {
-                const int32_t x0 = xp[k + 0];
-                const int32_t x1 = xp[k + 4];
-                const int32_t w0 = w[0];
-                s00 += x0 * w0;
-                s10 += x1 * w0;
-                const int32_t w1 = w[1];
-                s01 += x0 * w1;
-                s11 += x1 * w1;
-                const int32_t w2 = w[2];
-                s02 += x0 * w2;
-                s12 += x1 * w2;
-                const int32_t w3 = w[3];
-                s03 += x0 * w3;
-                s13 += x1 * w3;
-                w += 4;
-            }
-            yp[o + 0] = thumbnet_requantize(s00, multiplier[o + 0], -128, -128, 127);
-            yp[o + 8] = thumbnet_requantize(s10, multiplier[o + 0], -128, -128, 127);
-            yp[o + 1] = thumbnet_requantize(s01, multiplier[o + 1], -128, -128, 127);
-            yp[o + 9] = thumbnet_requantize(s11, multiplier[o + 1], -128, -128, 127);
-            yp[o + 2] = thumbnet_requantize(s02, multiplier[o + 2], -128, -128, 127);
-            yp[o + 10] = thumbnet_requantize(s12, multiplier[o + 2], -128, -128, 127);
-            yp[o + 3] = thumbnet_requantize(s03, multiplier[o + 3], -128, -128, 127);
-            yp[o + 11] = thumbnet_requantize(s13, multiplier[o + 3], -128, -128, 127);
+    thumbnet_copy(arena_before, memory, 488);
+}
+
+static void check_arena(const int8_t *memory, uint32_t stage, int32_t row, struct written a, struct written b, struct written c)
+{
+    for (int32_t i = 0; i < 488; ++i) {
+        if (memory[i] != arena_before[i] && (uint32_t)(i - a.offset) >= (uint32_t)a.bytes &&
+            (uint32_t)(i - b.offset) >= (uint32_t)b.bytes && (uint32_t)(i - c.offset) >= (uint32_t)c.bytes) {
+            thumbnet_overrun(stage, (uint32_t)row, (uint32_t)i);
         }
     }
 }
 
-/* Depthwise 3x3, stride 1x1: a row of 6x6x8 -> 6x6x8.
- * Windows inside the image have every tap written out; at the edges the taps outside are left
- * out, for they would add nothing. */
-THUMBNET_KERNEL void depthwise_3x3s1_6x6x8_8(const int8_t *x, int8_t *y, int32_t row, const int8_t *weight,
-                                const int32_t *bias, const int32_t *multiplier)
+#define KEEP_ARENA keep_arena(memory)
+#define CHECK_ARENA(stage, row, a, b, c) check_arena(memory, (stage), (row), (struct written)a, (struct written)b, (struct written)c)
+#define BYTES(offset, bytes) {(offset), (bytes)}
+#else
+#define KEEP_ARENA ((void)0)
+#define CHECK_ARENA(stage, row, a, b, c) ((void)0)
+#endif
+/* Layouts of the kernels for cores with DSP instructions; other compilers get portable twins.
+ * Planar rows hold a plane of bytes q + 128 for each channel, pixels in the order 0 2 1 3; pairs
+ * hold two inputs of a pixel as int16, and two pixels side by side. */
+#define THUMBNET_POSITION(i) (((i) & ~3) | (((i) & 1) << 1) | (((i) >> 1) & 1))
+#define PAIRS(memory) ((int16_t *)(void *)(memory))
+
+/* DSP instructions on pairs of int16 in a word, each with a portable twin. Not every model uses all
+ * of them. */
+#if defined(__GNUC__)
+typedef uint32_t __attribute__((may_alias)) thumbnet_pair;
+#define THUMBNET_INLINE static inline __attribute__((unused))
+#else
+typedef uint32_t thumbnet_pair;
+#define THUMBNET_INLINE static inline
+#endif
+
+#if defined(__ARM_FEATURE_DSP) && !defined(THUMBNET_NO_INTRINSICS)
+/* Four bytes at any address: one LDR. Compilers know not to make it part of an LDRD or an LDM,
+ * which fault on odd addresses. */
+THUMBNET_INLINE uint32_t thumbnet_word(const int8_t *x)
 {
-    const int32_t iy = row * 1 - 1;
-    const int32_t ky0 = iy < 0 ? -iy : 0;
-    const int32_t ky1 = iy > 3 ? 6 - iy : 3;
-    const int8_t *rows[3] = {x};
-    for (int32_t ky = ky0; ky < ky1; ++ky) {
-        rows[ky] = x + (iy + ky) % 3 * 48;
-    }
-    y += row % 1 * 48;
-    for (int32_t ox = 0; ox < 6; ++ox) {
-        const int32_t ix = ox * 1 - 1;
-        const int32_t kx0 = ix < 0 ? -ix : 0;
-        const int32_t kx1 = ix > 3 ? 6 - ix : 3;
-        if (ky0 == 0 && ky1 == 3 && kx0 == 0 && kx1 == 3) {
-            const int8_t *x0 = rows[0] + ix * 8;
-            const int8_t *x1 = rows[1] + ix * 8;
-            const int8_t *x2 = rows[2] + ix * 8;
-            for (int32_t o = 0; o < 8; ++o) {
-                const int8_t *w = weight + o;
-                int32_t s = bias[o];
-                s += (x0[o + 0] - (-128)) * w[0];
-                s += (x0[o + 8] - (-128)) * w[8];
-                s += (x0[o + 16] - (-128)) * w[16];
-                s += (x1[o + 0] - (-128)) * w[24];
-                s += (x1[o + 8] - (-128)) * w[32];
-                s += (x1[o + 16] - (-128)) * w[40];
-                s += (x2[o + 0] - (-128)) * w[48];
-                s += (x2[o + 8] - (-128)) * w[56];
-                s += (x2[o + 16] - (-128)) * w[64];
-                y[o] = thumbnet_requantize(s, multiplier[o], -128, -128, 127);
-            }
-            y += 8;
-            continue;
+    typedef struct {
+        uint32_t word;
+    } __attribute__((packed, may_alias)) unaligned;
+    return ((const unaligned *)(const void *)x)->word;
+}
+
+/* Three words, and the address behind them: loads in a row take a cycle each. */
+THUMBNET_INLINE const int8_t *thumbnet_words3(const int8_t *x, uint32_t *a, uint32_t *b,
+                                              uint32_t *c)
+{
+    __asm__ volatile("ldr %1, [%3, #4]\n\tldr %2, [%3, #8]\n\tldr %0, [%3], #12"
+                     : "=&r"(*a), "=&r"(*b), "=&r"(*c), "+&r"(x)
+                     :
+                     : "memory");
+    return x;
+}
+
+/* Bytes 0 and 2, then 1 and 3, 2 and 0, 3 and 1, as int16. */
+THUMBNET_INLINE uint32_t thumbnet_sxtb16(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1" : "=r"(result) : "r"(x));
+    return result;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror8(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+    return result;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror16(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #16" : "=r"(result) : "r"(x));
+    return result;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror24(uint32_t x)
+{
+    uint32_t result;
+    __asm__("sxtb16 %0, %1, ror #24" : "=r"(result) : "r"(x));
+    return result;
+}
+
+/* The lower halves of two words. */
+THUMBNET_INLINE uint32_t thumbnet_pkhbt(uint32_t bottom, uint32_t top)
+{
+    uint32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(bottom), "r"(top));
+    return result;
+}
+
+/* The upper halves of two words. */
+THUMBNET_INLINE uint32_t thumbnet_pkhtb(uint32_t bottom, uint32_t top)
+{
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(top), "r"(bottom));
+    return result;
+}
+#else
+THUMBNET_INLINE uint32_t thumbnet_word(const int8_t *x)
+{
+    return (uint32_t)(uint8_t)x[0] | (uint32_t)(uint8_t)x[1] << 8 |
+           (uint32_t)(uint8_t)x[2] << 16 | (uint32_t)(uint8_t)x[3] << 24;
+}
+
+THUMBNET_INLINE const int8_t *thumbnet_words3(const int8_t *x, uint32_t *a, uint32_t *b,
+                                              uint32_t *c)
+{
+    *a = thumbnet_word(x);
+    *b = thumbnet_word(x + 4);
+    *c = thumbnet_word(x + 8);
+    return x + 12;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_pkhbt(uint32_t bottom, uint32_t top)
+{
+    return (bottom & 0xffffu) | top << 16;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_pkhtb(uint32_t bottom, uint32_t top)
+{
+    return bottom >> 16 | (top & 0xffff0000u);
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16(uint32_t x)
+{
+    const uint32_t bytes = x & 0x00ff00ffu;
+    return bytes | (bytes >> 7 & 0x00010001u) * 0xff00u;
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror8(uint32_t x)
+{
+    return thumbnet_sxtb16(x >> 8);
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror16(uint32_t x)
+{
+    return thumbnet_sxtb16(x >> 16 | x << 16);
+}
+
+THUMBNET_INLINE uint32_t thumbnet_sxtb16_ror24(uint32_t x)
+{
+    return thumbnet_sxtb16(x >> 24 | x << 8);
+}
+#endif
+#ifdef THUMBNET_CHECK
+static int8_t reported_row[48];
+
+#define REPORT_PLANAR(layer, row, data, width, channels, plane) \
+    report_planar((layer), (row), (data), (width), (channels), (plane))
+#define REPORT_PAIRS(layer, row, data, first, width, channels) \
+    report_pairs((layer), (row), PAIRS(data), (first), (width), (channels))
+
+THUMBNET_INLINE void report_planar(uint32_t layer, int32_t row, const int8_t *data, int32_t width,
+                                   int32_t channels, int32_t plane)
+{
+    for (int32_t i = 0; i < width; ++i) {
+        for (int32_t c = 0; c < channels; ++c) {
+            const int32_t value = (uint8_t)data[c * plane + THUMBNET_POSITION(i)];
+            reported_row[i * channels + c] = (int8_t)(value - 128);
         }
-        for (int32_t o = 0; o < 8; ++o) {
-            int32_t s = bias[o];
-            for (int32_t ky = ky0; ky < ky1; ++ky) {
-                const int8_t *xp = rows[ky] + ix * 8 + o;
-                const int8_t *w = weight + ky * 24 + o;
-                for (int32_t kx = kx0; kx < kx1; ++kx) {
-                    s += (xp[kx * 8] - (-128)) * w[kx * 8];
+    }
+    REPORT(layer, row, reported_row, (uint32_t)(width * channels));
+}
+
+THUMBNET_INLINE void report_pairs(uint32_t layer, int32_t row, const int16_t *pairs, int32_t first,
+                                  int32_t width, int32_t channels)
+{
+    const int32_t half = (channels + 1) / 2;
+    for (int32_t i = 0; i < width; ++i) {
+        for (int32_t c = 0; c < channels; ++c) {
+            const int32_t p = first + i;
+            const int32_t at = (p / 2 * half + c % half) * 4 + p % 2 * 2 + c / half;
+            reported_row[i * channels + c] = (int8_t)(pairs[at] - 128);
+        }
+    }
+    REPORT(layer, row, reported_row, (uint32_t)(width * channels));
+}
+#else
+#define REPORT_PLANAR(layer, row, data, width, channels, plane) ((void)0)
+#define REPORT_PAIRS(layer, row, data, first, width, channels) ((void)0)
+#endif
+/* Windows of 1 x 4 bytes to pairs, 2 words each. A word of the window gives two
+ * words with SXTB16; the bytes left over of all its rows are paired at the end. */
+
+/* The windows from `first` on; that one starts at byte `start` of the rows. */
+THUMBNET_KERNEL void im2col_1x1s1_6x4_windows(const int8_t *const *rows, int32_t start, int32_t first,
+                                        int32_t end, thumbnet_pair *to)
+{
+    const int8_t *r0 = rows[0] + start;
+    int32_t step = first % 2 ? 3 : 1;
+    to += first / 2 * 4 + first % 2;
+    for (; first < end; ++first) {
+        const uint32_t w0_0 = thumbnet_word(r0 + 0);
+        to[0] = thumbnet_sxtb16(w0_0);
+        to[2] = thumbnet_sxtb16_ror8(w0_0);
+        r0 += 4;
+        to += step;
+        step = 4 - step;
+    }
+}
+
+THUMBNET_KERNEL void im2col_1x1s1_6x4(const int8_t *x, int16_t *pairs, int32_t row)
+{
+    thumbnet_pair *const to = (thumbnet_pair *)(void *)pairs;
+    const int32_t iy = row * 1 - 0;
+    const int8_t *rows[1];
+    for (int32_t ky = 0; ky < 1; ++ky) {
+        const int32_t y = iy + ky;
+        rows[ky] = x + y * 24;
+    }
+    im2col_1x1s1_6x4_windows(rows, 0, 0, 6, to);
+}
+
+/* Product: 6 pixels, 4 inputs -> 8 channels, planar, weight chain. */
+#if THUMBNET_DSP
+extern void v2_product_chain_6x4_8(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table);
+#else
+static void v2_product_chain_6x4_8(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table)
+{
+    for (int32_t group = 0; group < 2; ++group) {
+        const int32_t *t = table + group * 8;
+        for (int32_t pixel = 0; pixel < 6; ++pixel) {
+            const int16_t *x = pairs + pixel / 2 * 8 + pixel % 2 * 2;
+            const int16_t *w = weight + group * 12;
+            uint32_t p[3] = {(uint32_t)t[0], (uint32_t)t[1], (uint32_t)t[2]};
+            for (int32_t k = 0; k < 2; ++k) {
+                for (int32_t i = 0; i < 3; ++i) {
+                    p[i] += (uint32_t)(x[0] * w[2 * i]) + (uint32_t)(x[1] * w[2 * i + 1]);
+                }
+                x += 4;
+                w += 6;
+            }
+            int32_t sums[4]; /* times 256 */
+            sums[0] = (int32_t)((p[0] - (p[1] << 8) + (p[2] << 16)) << 8);
+            for (int32_t i = 0; i < 3; ++i) {
+                sums[i + 1] = (int32_t)(p[i] - (uint32_t)(sums[i] >> 8));
+            }
+            int8_t *out = y + group * 32 + THUMBNET_POSITION(pixel);
+            for (int32_t c = 0; c < 4; ++c) {
+                const int32_t sum = sums[c] >> 8;
+                const int32_t value = 0 + thumbnet_scale(sum, t[4 + c]);
+                out[c * 8] = (int8_t)thumbnet_clip(value, 0, 255);
+            }
+        }
+    }
+}
+#endif
+
+/* A row of windows 3x3, stride 1: planar rows 6x8 -> pairs 6x8. A record of
+ * constants is the bias, words of two weights, and the multiplier. */
+#if THUMBNET_DSP
+extern void v2_depthwise_row_3x3s1_6x8_planes0(const int8_t *const *rows, int16_t *x, const int32_t *constants);
+#else
+static void v2_depthwise_row_3x3s1_6x8_planes0(const int8_t *const *rows, int16_t *x, const int32_t *constants)
+{
+    /* Where the weights are. */
+    static const uint8_t word[3][3] = {
+        {1, 2, 2},
+        {3, 4, 4},
+        {5, 6, 6},
+    };
+    static const uint8_t upper[3][3] = {
+        {0, 0, 1},
+        {0, 0, 1},
+        {0, 0, 1},
+    };
+    for (int32_t c = 0; c < 8; ++c) {
+        const int32_t *record = constants + c * 8;
+        for (int32_t ox = 0; ox < 6; ++ox) {
+            int32_t sum = record[0];
+            for (int32_t ky = 0; ky < 3; ++ky) {
+                const uint8_t *plane = (const uint8_t *)rows[ky] + c * 8;
+                for (int32_t kx = 0; kx < 3; ++kx) {
+                    const int32_t both = record[word[ky][kx]];
+                    const int32_t weight = upper[ky][kx] ? both >> 16 : (int16_t)both;
+                    const int32_t ix = ox + kx - 1;
+                    if (ix >= 0 && ix < 6) { /* padding is zero, and not there */
+                        sum += plane[THUMBNET_POSITION(ix)] * weight;
+                    }
                 }
             }
-            y[o] = thumbnet_requantize(s, multiplier[o], -128, -128, 127);
+            const int32_t value = 0 + thumbnet_scale(sum, record[7]);
+            const int32_t pair = ox / 2 * 4 + c % 4;
+            x[pair * 4 + ox % 2 * 2 + c / 4] = (int16_t)thumbnet_clip(value, 0, 255);
         }
-        y += 8;
     }
+}
+#endif
+/* Finds the rows of the window. Those of padding are filled when it meets them: in slots of the ring. */
+THUMBNET_KERNEL void v2_depthwise_row_3x3s1_6x8(int8_t *x, int16_t *pairs, int32_t row, const int32_t *constants)
+{
+    const int8_t *rows[3];
+    for (int32_t ky = 0; ky < 3; ++ky) {
+        const int32_t iy = row * 1 - 1 + ky;
+        int8_t *const start = x + (iy + 9) % 3 * 64;
+        if (iy < 0 || iy >= 6) {
+            thumbnet_fill_words(start, 64, 0);
+        }
+        rows[ky] = start + 0;
+    }
+    v2_depthwise_row_3x3s1_6x8_planes0(rows, pairs, constants);
 }
 
-/* Pointwise: 6 pixels, 8 -> 4 channels. A tile of pixels and channels is summed at once: a
- * weight that is loaded serves every pixel of the tile, an input every channel. The zero point of
- * the input is part of the bias. */
-THUMBNET_KERNEL void pointwise_6x8x4(const int8_t *x, int8_t *y, int32_t row, const int8_t *weight,
-                                const int32_t *bias, const int32_t *multiplier)
+/* Product: 6 pixels, 8 inputs -> 4 channels, NHWC, weight chain. */
+#if THUMBNET_DSP
+extern void v2_product_chain_6x8_4(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table);
+#else
+static void v2_product_chain_6x8_4(const int16_t *pairs, int8_t *y, const int16_t *weight, const int32_t *table)
 {
-    x += row % 1 * 48;
-    y += row % 1 * 24;
-    for (int32_t p = 0; p < 6; p += 2) {
-        const int8_t *xp = x + p * 8;
-        int8_t *yp = y + p * 4;
-        const int8_t *w = weight;
-        for (int32_t o = 0; o < 4; o += 4) {
-            int32_t s00 = bias[o + 0];
-            int32_t s10 = bias[o + 0];
-            int32_t s01 = bias[o + 1];
-            int32_t s11 = bias[o + 1];
-            int32_t s02 = bias[o + 2];
-            int32_t s12 = bias[o + 2];
-            int32_t s03 = bias[o + 3];
-            int32_t s13 = bias[o + 3];
-            for (int32_t k = 0; k < 8; ++k) {
-                const int32_t x0 = xp[k + 0];
-                const int32_t x1 = xp[k + 8];
-                const int32_t w0 = w[0];
-                s00 += x0 * w0;
-                s10 += x1 * w0;
-                const int32_t w1 = w[1];
-                s01 += x0 * w1;
-                s11 += x1 * w1;
-                const int32_t w2 = w[2];
-                s02 += x0 * w2;
-                s12 += x1 * w2;
-                const int32_t w3 = w[3];
-                s03 += x0 * w3;
-                s13 += x1 * w3;
-                w += 4;
+    for (int32_t group = 0; group < 1; ++group) {
+        const int32_t *t = table + group * 8;
+        for (int32_t pixel = 0; pixel < 6; ++pixel) {
+            const int16_t *x = pairs + pixel / 2 * 16 + pixel % 2 * 2;
+            const int16_t *w = weight + group * 24;
+            uint32_t p[3] = {(uint32_t)t[0], (uint32_t)t[1], (uint32_t)t[2]};
+            for (int32_t k = 0; k < 4; ++k) {
+                for (int32_t i = 0; i < 3; ++i) {
+                    p[i] += (uint32_t)(x[0] * w[2 * i]) + (uint32_t)(x[1] * w[2 * i + 1]);
+                }
+                x += 4;
+                w += 6;
             }
-            yp[o + 0] = thumbnet_requantize(s00, multiplier[o + 0], -23, -128, 127);
-            yp[o + 4] = thumbnet_requantize(s10, multiplier[o + 0], -23, -128, 127);
-            yp[o + 1] = thumbnet_requantize(s01, multiplier[o + 1], -23, -128, 127);
-            yp[o + 5] = thumbnet_requantize(s11, multiplier[o + 1], -23, -128, 127);
-            yp[o + 2] = thumbnet_requantize(s02, multiplier[o + 2], -23, -128, 127);
-            yp[o + 6] = thumbnet_requantize(s12, multiplier[o + 2], -23, -128, 127);
-            yp[o + 3] = thumbnet_requantize(s03, multiplier[o + 3], -23, -128, 127);
-            yp[o + 7] = thumbnet_requantize(s13, multiplier[o + 3], -23, -128, 127);
+            int32_t sums[4]; /* times 256 */
+            sums[0] = (int32_t)((p[0] - (p[1] << 8) + (p[2] << 16)) << 8);
+            for (int32_t i = 0; i < 3; ++i) {
+                sums[i + 1] = (int32_t)(p[i] - (uint32_t)(sums[i] >> 8));
+            }
+            int8_t *out = y + group * 4 + pixel * 4;
+            for (int32_t c = 0; c < 4; ++c) {
+                const int32_t sum = sums[c] >> 8;
+                const int32_t value = -23 + thumbnet_scale(sum, t[4 + c]);
+                out[c * 1] = (int8_t)thumbnet_clip(value, -128, 127);
+            }
         }
     }
 }
+#endif
 
 /* Residual: 24 sums, both inputs brought to the output's scale in one step. */
 THUMBNET_KERNEL void add_24(const int8_t *a, const int8_t *b, int8_t *y, int32_t row)
@@ -203,39 +404,46 @@ struct stream {
 
 static struct stream *stream_of(void *arena)
 {
-    return (struct stream *)((uint32_t *)arena + 96);
+    return (struct stream *)((uint32_t *)arena + 120);
 }
 
-/* Layer and row, in the order in which rows are made; 5: the next row of the image is due. */
-static const uint8_t runs[31][2] = {
-    {0, 0}, {0, 1}, {1, 0}, {2, 0}, {3, 0}, {4, 0}, {0, 2}, {1, 1}, {2, 1}, {3, 1}, {4, 1}, {0, 3},
-    {1, 2}, {2, 2}, {3, 2}, {4, 2}, {0, 4}, {1, 3}, {2, 3}, {3, 3}, {4, 3}, {0, 5}, {1, 4}, {2, 4},
-    {3, 4}, {4, 4}, {1, 5}, {2, 5}, {3, 5}, {4, 5}, {4, 6},
+/* Stage and row, in the order in which rows are made; 4: the next row of the image is due. */
+static const uint8_t runs[25][2] = {
+    {0, 0}, {0, 1}, {1, 0}, {2, 0}, {3, 0}, {0, 2}, {1, 1}, {2, 1}, {3, 1}, {0, 3}, {1, 2}, {2, 2},
+    {3, 2}, {0, 4}, {1, 3}, {2, 3}, {3, 3}, {0, 5}, {1, 4}, {2, 4}, {3, 4}, {1, 5}, {2, 5}, {3, 5},
+    {3, 6},
 };
 
-static void make_row(int8_t *memory, int8_t *output, uint32_t layer, int32_t row)
+static void make_row(int8_t *memory, int8_t *output, uint32_t stage, int32_t row)
 {
     (void)output;
-    switch (layer) {
+    switch (stage) {
     case 0: /* 0: conv block/expand * / / ? ?/ ?: 6x6x4 -> 6x6x8 */
-        pointwise_6x4x8(memory + 240, memory + 0, row, v2_0_weight, v2_0_bias, v2_0_multiplier);
-        REPORT(0u, row, memory + 0 + row % 3 * 48, 48u);
+        KEEP_ARENA;
+        im2col_1x1s1_6x4(memory + 336, PAIRS(memory + 240), row);
+        v2_product_chain_6x4_8(PAIRS(memory + 240), memory + 0 + row % 3 * 64, v2_0_weight, v2_0_table);
+        CHECK_ARENA(0u, row, BYTES(0 + row % 3 * 64, 64), BYTES(240, 96), BYTES(0, 0));
+        REPORT_PLANAR(0u, row, memory + 0 + row % 3 * 64 + 0, 6, 8, 8);
         break;
-    case 1: /* 1: depthwise block/dw: 6x6x8 -> 6x6x8 */
-        depthwise_3x3s1_6x6x8_8(memory + 0, memory + 144, row, v2_1_weight, v2_1_bias, v2_1_multiplier);
-        REPORT(1u, row, memory + 144 + row % 1 * 48, 48u);
-        break;
-    case 2: /* 2: conv block/project: 6x6x8 -> 6x6x4 */
-        pointwise_6x8x4(memory + 144, memory + 192, row, v2_2_weight, v2_2_bias, v2_2_multiplier);
+    case 1: /* 1 and 2: depthwise + conv block/dw + block/project: 6x6x8 -> 6x6x4 */
+        KEEP_ARENA;
+        v2_depthwise_row_3x3s1_6x8(memory + 0, PAIRS(memory + 240), row, v2_1_constants);
+        v2_product_chain_6x8_4(PAIRS(memory + 240), memory + 192 + row % 1 * 24, v2_2_weight, v2_2_table);
+        CHECK_ARENA(1u, row, BYTES(192 + row % 1 * 24, 24), BYTES(240, 96), BYTES(0, row * 1 - 1 >= 0 && row * 1 - 1 <= 3 ? 0 : 192));
+        REPORT_PAIRS(1u, row, memory + 240, 0, 6, 8);
         REPORT(2u, row, memory + 192 + row % 1 * 24, 24u);
         break;
-    case 3: /* 3: add block/add: 6x6x4 + 6x6x4 -> 6x6x4 */
-        add_24(memory + 192, memory + 240, memory + 216, row);
+    case 2: /* 3: add block/add: 6x6x4 + 6x6x4 -> 6x6x4 */
+        KEEP_ARENA;
+        add_24(memory + 192, memory + 336, memory + 216, row);
+        CHECK_ARENA(2u, row, BYTES(216 + row % 1 * 24, 24), BYTES(240, 96), BYTES(0, 0));
         REPORT(3u, row, memory + 216 + row % 1 * 24, 24u);
         break;
-    case 4: /* 4: pad pad: 6x6x4 -> 7x7x4 */
+    case 3: /* 4: pad pad: 6x6x4 -> 7x7x4 */
+        KEEP_ARENA;
         pad_6x6x4_4(memory + 216, output, row);
-        REPORT(4u, row, output + row % 7 * 28, 28u);
+        CHECK_ARENA(3u, row, BYTES(0, 0), BYTES(240, 96), BYTES(0, 0));
+        REPORT(4u, row, output + row * 28, 28u);
         break;
     default:
         break;
@@ -253,7 +461,7 @@ void v2_push_rows(void *arena, const int8_t *rows, int32_t count)
     int8_t *const memory = arena;
     struct stream *const stream = stream_of(arena);
     for (; count > 0 && stream->rows < 6u; --count) {
-        int8_t *const slot = memory + 240 + stream->rows * 24u;
+        int8_t *const slot = memory + 336 + stream->rows * 24u;
         thumbnet_copy(slot, rows, 24);
         rows += 24;
         ++stream->rows;
@@ -263,7 +471,7 @@ void v2_push_rows(void *arena, const int8_t *rows, int32_t count)
 void v2_finish(void *arena, int8_t *output)
 {
     int8_t *const memory = arena;
-    for (uint32_t i = 0; i < 31; ++i) {
+    for (uint32_t i = 0; i < 25; ++i) {
         make_row(memory, output, runs[i][0], runs[i][1]);
     }
 }

@@ -12,13 +12,9 @@
 #define ALIGNED
 #endif
 
-extern const int8_t v2_0_weight[32] ALIGNED;
-extern const int32_t v2_0_bias[8] ALIGNED;
-extern const int32_t v2_0_multiplier[8] ALIGNED;
-extern const int8_t v2_1_weight[72] ALIGNED;
-extern const int32_t v2_1_bias[8] ALIGNED;
-extern const int32_t v2_1_multiplier[8] ALIGNED;
-extern const int8_t v2_2_weight[32] ALIGNED;
-extern const int32_t v2_2_bias[4] ALIGNED;
-extern const int32_t v2_2_multiplier[4] ALIGNED;
+extern const int16_t v2_0_weight[24] ALIGNED;
+extern const int32_t v2_0_table[16] ALIGNED;
+extern const int32_t v2_1_constants[64] ALIGNED;
+extern const int16_t v2_2_weight[24] ALIGNED;
+extern const int32_t v2_2_table[8] ALIGNED;
 #endif
