@@ -33,8 +33,8 @@ enum { GUARD_BYTES = 16, SPOILT = 0xA5 };
 enum { GUARD_BYTES = 0 };
 #endif
 
-ARENA_SECTION __attribute__((aligned(16))) static uint8_t
-    arena[MODEL_ARENA_BYTES + 2 * GUARD_BYTES];
+ARENA_SECTION
+    __attribute__((aligned(16))) static uint8_t arena[MODEL_ARENA_BYTES + 2 * GUARD_BYTES];
 static uint8_t *const model_arena = arena + GUARD_BYTES;
 static int8_t output[MODEL_OUTPUT_BYTES];
 static int8_t input_row[MODEL_ROW_BYTES];
