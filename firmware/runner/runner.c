@@ -21,9 +21,9 @@
 /* Named so that the linker script can place it. Not on a desktop, where a section of its own would
  * hide the end of the array from the address sanitizer. */
 #ifdef __arm__
-#define ARENA_SECTION __attribute__((section(".bss.thumbnet_arena")))
+#define ARENA __attribute__((section(".bss.thumbnet_arena"), aligned(16)))
 #else
-#define ARENA_SECTION
+#define ARENA __attribute__((aligned(16)))
 #endif
 
 /* The checking build has guards around the arena. */
@@ -33,8 +33,7 @@ enum { GUARD_BYTES = 16, SPOILT = 0xA5 };
 enum { GUARD_BYTES = 0 };
 #endif
 
-ARENA_SECTION
-    __attribute__((aligned(16))) static uint8_t arena[MODEL_ARENA_BYTES + 2 * GUARD_BYTES];
+static uint8_t arena[MODEL_ARENA_BYTES + 2 * GUARD_BYTES] ARENA;
 static uint8_t *const model_arena = arena + GUARD_BYTES;
 static int8_t output[MODEL_OUTPUT_BYTES];
 static int8_t input_row[MODEL_ROW_BYTES];
