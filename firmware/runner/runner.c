@@ -95,16 +95,16 @@ static void spoil_arena(void) {
 #endif
 }
 
-static bool guards_are_whole(void) {
 #ifdef THUMBNET_CHECK
+static bool guards_are_whole(void) {
     for (size_t i = 0; i < GUARD_BYTES; i++) {
         if (arena[i] != SPOILT || model_arena[MODEL_ARENA_BYTES + i] != SPOILT) {
             return false;
         }
     }
-#endif
     return true;
 }
+#endif
 
 struct figures {
     uint32_t stack;
@@ -157,9 +157,11 @@ static int run_images(int32_t in, int32_t out, uint32_t images) {
         if (!port_write(out, output, sizeof output)) {
             return fail("output.bin cannot be written");
         }
+#ifdef THUMBNET_CHECK
         if (!guards_are_whole()) {
             return fail("the model has written outside its arena");
         }
+#endif
     }
     put_number("thumbnet images=", images);
     put_number(" stack=", figures.stack);
