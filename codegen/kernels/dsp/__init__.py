@@ -135,8 +135,10 @@ class Convolution(_Product):
             pieces *= 2
         return pieces
 
-    def _pairs_bytes(self, graph: Graph, node: Node, whole: bool) -> int:
-        return super()._pairs_bytes(graph, node, whole) // self._pieces(graph, node, whole)
+    def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
+        # Where the output may overlap the input, all of a row is gathered before any is written.
+        pieces = self._pieces(graph, node, whole) if ring else 1
+        return self._pairs_bytes(graph, node, whole) // pieces
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Conv)
@@ -145,11 +147,12 @@ class Convolution(_Product):
         height = self._rows_at_once(graph, node, rows.whole)
         if height > 1:
             shape, out = (1, height * shape[1], shape[2]), (1, height * out[1], out[2])
-        pieces = self._pieces(graph, node, rows.whole)
+        pieces = self._pieces(graph, node, rows.whole) if rows.slots_in[0] else 1
         width = out[1] // pieces
         order, q = self._order(graph, node), _q(graph, node.inputs[0])
         y = _q(graph, node.output)
-        made = list(self._gaps(rows.planar_out, rows, y.zero_point + 128, height))
+        gaps = self._gaps(rows.planar_out, rows, y.zero_point + 128, height)
+        made: list[KernelCall] = []
         for piece in range(pieces):
             first = piece * width
             left = node.pads.left - first * node.stride[1]
@@ -170,7 +173,7 @@ class Convolution(_Product):
                 at_once=height > 1,
             )
             size = (height, width // height)
-            made.append(windows)
+            made += (windows, *(() if piece else gaps))
             made += product.calls(graph, node, order, q.zero_point, size, rows, first)
         return tuple(made)
 
