@@ -140,14 +140,14 @@ def _lives(
         storage = network.storage[name]
         first = phase_of[name]
         start, end = (0, *ends)[first], ends[first]
-        ring = last.get(name) == first and (first == 0 or end - start > 1)
-        slots[name] = segments.stream(start).slots[name] if ring else storage.rows
+        slots[name] = segments.slots(first, start, end, name)
         if name == network.output:
             continue
+        ring = last[name] == first
         below = {} if ring or first == 0 else _distances(network, segments, (start, end), name)
         lives.append(Life(name, slots[name] * storage.row_bytes, first, last[name], below))
     for phase, (start, end) in enumerate(zip((0, *ends[:-1]), ends, strict=True)):
-        if size := segments.scratch(start, end):
+        if size := segments.scratch(phase, start, end):
             lives.append(Life(f"{SCRATCH} {phase}", size, phase, phase, {}))
     return lives, slots
 

@@ -114,29 +114,37 @@ class Segments:
         if image:
             before.remove(network.input)
             made.append(network.input)
-        whole = [name for name in made if self._last_read[name] >= end]
-        total = sum(network.storage[name].size for name in (*before, *whole))
-        if len(made) > len(whole):
-            slots = self.stream(start).slots
-            rings = [name for name in made if name not in whole]
-            total += sum(slots[n] * network.storage[n].row_bytes for n in rings)
-        total -= sum(self._shared(start, end, name, before) for name in whole)
-        return total + self.scratch(start, end)
+        total = sum(network.storage[name].size for name in before)
+        for name in made:
+            total += self.slots(number, start, end, name) * network.storage[name].row_bytes
+            if self._last_read[name] >= end:
+                total -= self._shared(start, end, name, before)
+        return total + self.scratch(number, start, end)
 
-    def scratch(self, start: int, end: int) -> int:
-        """Bytes of the memory that the stages of a segment use in turn."""
-        whole = end - start == 1
-        return max((self._scratch(start, i, whole) for i in range(start, end)), default=0)
+    def slots(self, number: int, start: int, end: int, tensor: str) -> int:
+        """Rows kept of a tensor during a segment: some if it is made and used up there, else all.
 
-    def _scratch(self, start: int, index: int, whole: bool) -> int:
-        """Bytes that a stage of the segment from ``start`` on needs while it makes a row."""
-        stage = self._stages[index]
-        source = stage.inputs[0]
-        slots = self.network.storage[source].rows
-        if self._made_by.get(source, -1) >= start:
-            slots = self.stream(start).slots[source]
-        ring = slots < self.network.storage[source].rows
-        return stage.kernel.scratch_bytes(self._graph, stage.nodes[0], ring, whole)
+        Args:
+            number: 0 for the segment that the image feeds.
+            start: First stage.
+            end: The stage after the last.
+            tensor: Its name.
+        """
+        made = self._made_by[tensor] >= start if tensor in self._made_by else number == 0
+        if made and self._last_read.get(tensor, end) < end:
+            return self.stream(start).slots[tensor]
+        return self.network.storage[tensor].rows
+
+    def scratch(self, number: int, start: int, end: int) -> int:
+        """Bytes of the memory that the stages of a segment use in turn; arguments as ``slots``."""
+        whole = number > 0 and end - start == 1
+        needed = [0]
+        for stage in self._stages[start:end]:
+            source = stage.inputs[0]
+            kept = self.slots(number, start, end, source)
+            ring = kept < self.network.storage[source].rows
+            needed.append(stage.kernel.scratch_bytes(self._graph, stage.nodes[0], ring, whole))
+        return max(needed)
 
     def distance(self, start: int, end: int, output: str, source: str) -> int:
         """Safe distance between a whole tensor read by a segment and one written by it."""
