@@ -1,6 +1,6 @@
 """Compiles every ONNX file of a folder, verifies it on the host and on every core, writes a table.
 
-    python benchmarks/verify_models.py --models DIR --calibrate DIR_OR_FILE -o docs/measured.md
+    python -m benchmarks.verify_models --models DIR --calibrate DIR_OR_FILE -o docs/measured.md
 
 Nothing is asserted: the table says what was equal and what it cost. Models whose name begins with
 ``vww`` take pixel / 255, all others pixel / 127.5 - 1.
@@ -8,14 +8,14 @@ Nothing is asserted: the table says what was equal and what it cost. Models whos
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.markdown import table
+from benchmarks.models import parse_arguments, preprocess_of
 from codegen.errors import ThumbnetError
 from codegen.flow import CompileOptions, compile_model
-from codegen.preprocess import parse_preprocess
 from codegen.verify import VerifyReport, verify_model
 
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
@@ -23,30 +23,22 @@ CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, required=True, help="folder of ONNX files")
-    parser.add_argument("--calibrate", type=Path, required=True, help="pictures")
-    parser.add_argument("--images", type=int, default=10, help="pictures to verify with")
-    parser.add_argument("--only", default="", help="only files whose name contains this")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="Markdown file to write")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__.splitlines()[0], images=10)
     rows = []
-    for model in sorted(arguments.models.glob("*.onnx")):
-        if arguments.only in model.name:
-            rows.append(measure(model, arguments.calibrate, arguments.images))
-            print(rows[-1], flush=True)
-    arguments.out.write_text(table(rows, arguments.images), encoding="utf-8")
+    for model in arguments.models:
+        rows.append(measure(model, arguments.calibrate, arguments.images))
+        print(rows[-1], flush=True)
+    arguments.out.write_text(page(rows, arguments.images), encoding="utf-8")
 
 
 def measure(model: Path, calibrate: Path, images: int) -> tuple[str, ...]:
     """One row of the table."""
-    preprocess = parse_preprocess("unit" if model.name.startswith("vww") else "signed")
     with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
         out = Path(work) / "out"
         started = time.perf_counter()
         try:
             report = compile_model(
-                CompileOptions(out, model, calibrate, preprocess=preprocess)
+                CompileOptions(out, model, calibrate, preprocess=preprocess_of(model))
             ).to_json()
         except ThumbnetError as error:
             return (model.stem, *("-",) * 4, f"refused: {error}", *("-",) * len(CORES), "-")
@@ -82,17 +74,17 @@ def instructions(verified: VerifyReport, core: str) -> str:
     return "-"
 
 
-def table(rows: list[tuple[str, ...]], images: int) -> str:
+def page(rows: list[tuple[str, ...]], images: int) -> str:
     """The Markdown text."""
-    head: tuple[str, ...] = ("model", "M multiply-adds", "arena B", "stack B", "flash B")
-    head += (f"bytes compared, {images} images", *CORES, "compile s")
-    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
+    head = (
+        *("model", "M multiply-adds", "arena B", "stack B", "flash B"),
+        *(f"bytes compared, {images} images", *CORES, "compile s"),
+    )
     return (
         "# Measured\n\nMade by `benchmarks/verify_models.py`. Simulator, host (gcc and clang) and "
         "emulated cores, every byte of every layer. Columns of cores: million instructions of one "
         "inference in QEMU. Arena includes the input image; flash is weights, tables and code for "
-        "Cortex-M4, without runner and startup code.\n\n"
-        + "".join(f"| {line} |\n" for line in lines)
+        "Cortex-M4, without runner and startup code.\n\n" + table(head, rows)
     )
 
 

@@ -10,17 +10,16 @@ with ``vww`` take pixel / 255, all others pixel / 127.5 - 1.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.markdown import table
+from benchmarks.models import parse_arguments, preprocess_of
 from codegen.errors import ThumbnetError
 from codegen.flow import CompileOptions, compile_model
 from codegen.plan import OBJECTIVES
-from codegen.preprocess import parse_preprocess
 from codegen.verify import verify_model
 
 TARGETS = ("host", "qemu:cortex-m4")
@@ -34,19 +33,12 @@ FORMS: dict[str, tuple[str | None, int | None]] = {
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=Path, required=True, help="folder of ONNX files")
-    parser.add_argument("--calibrate", type=Path, required=True, help="pictures")
-    parser.add_argument("--images", type=int, default=1, help="pictures to verify with")
-    parser.add_argument("--only", default="", help="only files whose name contains this")
-    parser.add_argument("-o", "--out", type=Path, required=True, help="Markdown file to write")
-    arguments = parser.parse_args()
+    arguments = parse_arguments(__doc__.splitlines()[0], images=1)
     rows = []
-    for model in sorted(arguments.models.glob("*.onnx")):
-        if arguments.only in model.name:
-            for row in variants(model, arguments.calibrate, arguments.images):
-                print(" | ".join(row), flush=True)
-                rows.append(row)
+    for model in arguments.models:
+        for row in variants(model, arguments.calibrate, arguments.images):
+            print(" | ".join(row), flush=True)
+            rows.append(row)
     names = ("model", "objective", "simplified", "kernels", "arena", *TARGETS, "bytes compared")
     text = "# Every variant of the plan\n\nMade by `benchmarks/verify_variants.py`.\n\n"
     arguments.out.write_text(text + table(names, rows), encoding="utf-8")
@@ -61,7 +53,7 @@ def variants(model: Path, calibrate: Path, images: int) -> Iterator[tuple[str, .
                 Path(work) / "out",
                 model,
                 calibrate,
-                preprocess=parse_preprocess("unit" if model.name.startswith("vww") else "signed"),
+                preprocess=preprocess_of(model),
                 optimize=objective,
                 simplify=simplify,
                 kernels=kernels,

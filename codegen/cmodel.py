@@ -25,7 +25,6 @@ from codegen.kernels.base import (
     Parameters,
     RowPlan,
 )
-from codegen.kernels.layout import Planar
 from codegen.plan import STATE, Plan, Step
 from codegen.plan.rows import row_window
 from codegen.preprocess import pixel_table
@@ -347,7 +346,7 @@ def _operands(plan: Plan, step: Step, call: KernelCall) -> Iterator[str]:
             offset = call.offset + (planar.lead if planar else 0)
             yield _row_place(plan, stage.output) + (f" + {offset}" if offset else "")
         elif operand == SCRATCH:
-            yield f"PAIRS(memory + {plan.scratch[step.phase].offset})"
+            yield f"THUMBNET_PAIRS(memory + {plan.scratch[step.phase].offset})"
         else:
             assert operand == ROW
             yield operand
@@ -359,6 +358,7 @@ def _stage_calls(
     graph, stage = plan.graph, step.stage
     first, last = stage.nodes[0], stage.nodes[-1]
     height, width, channels = graph.tensors[last.output].shape
+    at_once = any(call.at_once for call in made)
     shapes = " + ".join(_shape(shape) for shape in graph.shapes(first))
     numbers = " and ".join(str(layer) for layer in stage.layers)
     ops = " + ".join(node.op for node in stage.nodes)
@@ -366,10 +366,10 @@ def _stage_calls(
         index=step.index,
         comment=_comment(f"{numbers}: {ops} {stage.name}: {shapes} -> {height}x{width}x{channels}"),
         calls=calls,
-        reports=tuple(_reports(plan, step, any(call.at_once for call in made))),
-        written=_written(plan, step, any(call.at_once for call in made)),
+        reports=tuple(_reports(plan, step, at_once)),
+        written=_written(plan, step, at_once),
         rows=height,
-        at_once=any(call.at_once for call in made),
+        at_once=at_once,
     )
 
 
@@ -404,10 +404,9 @@ def _reports(plan: Plan, step: Step, at_once: bool) -> Iterator[str]:
             yield f"REPORT_PAIRS({layer}u, row, {place}, {first}, {width}, {channels})"
             continue
         storage, place = plan.network.storage[node.output], _row_place(plan, node.output)
-        if storage.planar:
-            p: Planar = storage.planar
-            sizes = f"{width}, {channels}, {p.plane}"
-            yield f"REPORT_PLANAR({layer}u, row, {place} + {p.lead}, {sizes})"
+        if planar := storage.planar:
+            sizes = f"{width}, {channels}, {planar.plane}"
+            yield f"REPORT_PLANAR({layer}u, row, {place} + {planar.lead}, {sizes})"
         else:
             yield f"REPORT({layer}u, row, {place}, {storage.row_bytes}u)"
 

@@ -53,9 +53,12 @@ def render_model(model: CModel) -> dict[str, str]:
         f"{model.name}_weights.h": text("weights.h.jinja"),
         f"{model.name}_weights.c": text("weights.c.jinja"),
         "thumbnet_arith.h": text("thumbnet_arith.h.jinja"),
+        "thumbnet_check.h": text("thumbnet_check.h.jinja"),
         "thumbnet_model.h": text("thumbnet_model.h.jinja"),
     }
     assembly = functions(".S.jinja", (f for f in model.functions if f.assembly))
+    if model.longest_row:
+        files["thumbnet_dsp.h"] = text("thumbnet_dsp.h.jinja")
     if assembly:
         files[f"{model.name}_kernels.S"] = text("kernels.S.jinja", kernels=assembly)
     return files

@@ -53,15 +53,20 @@ def position(pixel: int) -> int:
     return pixel // 4 * 4 + _ORDER[pixel % 4]
 
 
+def half_of(channels: int) -> int:
+    """Channels in the lower halfwords of pairs; those of the upper ones may be one fewer."""
+    return -(-channels // 2)
+
+
 def pair_halfword(pixel: int, channel: int, channels: int) -> int:
     """Index in the buffer of pairs, as int16, of a channel of a pixel."""
-    half = -(-channels // 2)
+    half = half_of(channels)
     return ((pixel // 2 * half + channel % half) * 2 + pixel % 2) * 2 + channel // half
 
 
 def pairs_bytes(pixels: int, channels: int) -> int:
     """Bytes of the buffer of pairs."""
-    return -(-pixels // 2) * -(-channels // 2) * 8
+    return -(-pixels // 2) * half_of(channels) * 8
 
 
 def _words(count: int) -> int:

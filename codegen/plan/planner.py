@@ -81,27 +81,21 @@ def _segments_of(graph: Graph, family: str, objective: str, flash_budget: int | 
     def segments(apart: frozenset[int]) -> Segments:
         return Segments(graph, make_network(graph, stages(family, graph, flash_budget, apart)))
 
-    best = segments(frozenset())
-    if objective not in _WORTH_SPLITTING:
-        return best
     apart: frozenset[int] = frozenset()
-    peak, busiest = best.least_peak()
-    while True:
+    best = segments(apart)
+    while objective in _WORTH_SPLITTING:
+        peak, busiest = best.least_peak
         tried = [
-            segments(apart | {stage.layers.start})
+            apart | {stage.layers.start}
             for stage in best.network.stages[busiest.start : busiest.stop]
             if _smaller_inside(graph, stage)
         ]
-        lower = min(tried, key=lambda found: found.least_peak()[0], default=best)
-        if lower.least_peak()[0] * _WORTH_SPLITTING[objective] >= peak:
-            return best
-        best = lower
-        apart = frozenset(
-            stage.layers.start
-            for stage in best.network.stages
-            if len(stage.nodes) == 1 and stage.kernel.name == "depthwise_alone"
-        )
-        peak, busiest = best.least_peak()
+        found = [(segments(layers), layers) for layers in tried]
+        lower = min(found, key=lambda made: made[0].least_peak[0], default=(best, apart))
+        if lower[0].least_peak[0] * _WORTH_SPLITTING[objective] >= peak:
+            break
+        best, apart = lower
+    return best
 
 
 def _smaller_inside(graph: Graph, stage: Stage) -> bool:

@@ -7,6 +7,7 @@ segment, which depends on its two ends alone, so that dynamic programming finds 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from codegen.ir import Graph
@@ -67,6 +68,7 @@ class Segments:
         limit = self._best(None).peak
         return self._best(limit if objective == "ram" else int(limit * _BALANCE)).ends
 
+    @functools.cached_property
     def least_peak(self) -> tuple[int, range]:
         """The least peak in bytes, and the stages of the segment that has it."""
         best = self._best(None)

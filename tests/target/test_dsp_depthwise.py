@@ -231,12 +231,9 @@ def render(template: str, index: int) -> str:
 def twins(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """All twins, behind functions that can be found."""
     folder = tmp_path_factory.mktemp("twins")
-    arith = render_template("thumbnet_arith.h.jinja", banner="", format=0)
-    (folder / "thumbnet_arith.h").write_text(arith)
-    parts = [
-        '#include "thumbnet_arith.h"',
-        "#define THUMBNET_POSITION(i) (((i) & ~3) | (((i) & 1) << 1) | (((i) >> 1) & 1))",
-    ]
+    for header in ("thumbnet_arith.h", "thumbnet_dsp.h"):
+        (folder / header).write_text(render_template(f"{header}.jinja", banner="", format=0))
+    parts = ['#include "thumbnet_dsp.h"']
     for index in range(len(CASES)):
         parts.append(render("depthwise_twin.c.jinja", index))
         parts.append(

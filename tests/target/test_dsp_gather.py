@@ -171,10 +171,10 @@ def write_program(folder: Path) -> Path:
     """kernels.c with all kernels and a table, and the driver as a model for the runner."""
     folder.mkdir()
     env = environment()
-    arith = env.get_template("thumbnet_arith.h.jinja").render(banner="test", format=1)
-    (folder / "thumbnet_arith.h").write_text(arith, encoding="ascii")
-    kernels = ['#include "thumbnet_arith.h"', '#include "gathers.h"']
-    kernels.append(env.get_template("kernels/dsp/intrinsics.jinja").render())
+    for header in ("thumbnet_arith.h", "thumbnet_dsp.h"):
+        text = env.get_template(f"{header}.jinja").render(banner="test", format=1)
+        (folder / header).write_text(text, encoding="ascii")
+    kernels = ['#include "thumbnet_dsp.h"', '#include "gathers.h"']
     memories, calls, position = [], [], 0
     for i, case in enumerate(CASES):
         template = env.get_template(f"kernels/dsp/{case.template}.c.jinja")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.ir import Graph, Node, Pads, QParams
+from codegen.ir import Graph, Node, Pads, QParams, Shape
 from codegen.kernels.base import (
     INPUTS,
     OUTPUT_ROW,
@@ -24,7 +24,7 @@ from codegen.kernels.base import (
     Variant,
 )
 from codegen.kernels.dsp import depthwise, gather, product
-from codegen.kernels.layout import Planar, pairs_bytes
+from codegen.kernels.layout import Planar, half_of, pairs_bytes
 from codegen.ops import Conv, Depthwise
 
 _PIECE_BYTES = 2048
@@ -34,11 +34,69 @@ _SMALL = 3
 """Widest map whose rows may be gathered together."""
 
 
-class _Product(Kernel):
-    """A gather, then the matrix product of ``conv``."""
+class _Gather(Kernel):
+    """Fills the buffer of pairs for a row of the output."""
 
     family = "dsp"
     gathers = True
+
+    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
+        """What is written for a pixel: see ``product.calls``."""
+        raise NotImplementedError
+
+    def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
+        """Rows that are gathered together."""
+        return 1
+
+    def _pairs_bytes(self, graph: Graph, node: Node, whole: bool) -> int:
+        pixels = graph.tensors[node.output].shape[1] * self._rows_at_once(graph, node, whole)
+        return pairs_bytes(pixels, len(self._order(graph, node)))
+
+
+class _Product(_Gather):
+    """The matrix product of ``conv`` behind it."""
+
+    def variants(self, graph: Graph, node: Node) -> tuple[Variant, ...]:
+        conv = self.layers(graph, node)[-1]
+        assert isinstance(conv, Conv)
+        height, width, _ = graph.tensors[conv.output].shape
+        return product.variants(conv, len(self._order(graph, node)) // 2, width, height)
+
+    def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
+        """All those of a small map of odd width.
+
+        A pair of pixels at the end of a row would else be half empty.
+        """
+        height, width, _ = graph.tensors[node.output].shape
+        small = width % 2 == 1 and width <= _SMALL and height * width <= _SMALL**2
+        return height if whole and small else 1
+
+    def _product(
+        self,
+        graph: Graph,
+        conv: Conv,
+        order: tuple[int, ...],
+        stored: int,
+        rows: RowPlan,
+        part: tuple[int, int] = (0, 1),
+    ) -> tuple[KernelCall, ...]:
+        """Gaps and product of a row, or the product of one part of several.
+
+        Args:
+            graph: The graph.
+            conv: The layer.
+            order: What was gathered for a pixel.
+            stored: What is added to int8 values in the pairs.
+            rows: How rows are kept.
+            part: Which part of the row, and of how many.
+        """
+        height = self._rows_at_once(graph, conv, rows.whole)
+        width = graph.tensors[conv.output].shape[1] // part[1]
+        x, y = _q(graph, conv.inputs[0]).zero_point, _q(graph, conv.output).zero_point
+        return (
+            *(() if part[0] else self._gaps(rows.planar_out, rows, y + 128, height)),
+            *product.calls(graph, conv, order, x + stored, (height, width), rows, part[0] * width),
+        )
 
     def _gaps(
         self, planar: Planar | None, rows: RowPlan, zero: int, height: int
@@ -59,43 +117,11 @@ class _Product(Kernel):
         label = f"{planar.shape[2]}x{planar.plane}"
         return (KernelCall(parameters, (), False, "gaps", label, operands=(OUTPUT_ROW, ROW)),)
 
-    def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
-        """What the gather writes for a pixel: see ``product.calls``."""
-        raise NotImplementedError
 
-    def variants(self, graph: Graph, node: Node) -> tuple[Variant, ...]:
-        conv = self.layers(graph, node)[-1]
-        assert isinstance(conv, Conv)
-        height, width, _ = graph.tensors[conv.output].shape
-        return product.variants(conv, len(self._order(graph, node)) // 2, width, height)
-
-    def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
-        return self._pairs_bytes(graph, node, whole)
-
-    def _pairs_bytes(self, graph: Graph, node: Node, whole: bool) -> int:
-        pixels = graph.tensors[node.output].shape[1] * self._rows_at_once(graph, node, whole)
-        return pairs_bytes(pixels, len(self._order(graph, node)))
-
-    def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
-        """Rows that are gathered together: all those of a small map of odd width.
-
-        A pair of pixels at the end of a row would else be half empty.
-        """
-        height, width, _ = graph.tensors[node.output].shape
-        small = width % 2 == 1 and width <= _SMALL and height * width <= _SMALL**2
-        return height if whole and small else 1
-
-    def _product(
-        self, graph: Graph, conv: Conv, order: tuple[int, ...], stored: int, rows: RowPlan
-    ) -> tuple[KernelCall, ...]:
-        """Gaps and product of a row; ``stored`` is added to int8 values in the pairs."""
-        height = self._rows_at_once(graph, conv, rows.whole)
-        size = (height, graph.tensors[conv.output].shape[1])
-        x, y = _q(graph, conv.inputs[0]).zero_point, _q(graph, conv.output).zero_point
-        return (
-            *self._gaps(rows.planar_out, rows, y + 128, height),
-            *product.calls(graph, conv, order, x + stored, size, rows),
-        )
+def _label(node: Conv | Depthwise, shape: Shape) -> str:
+    """The part of a function's name that tells the window and a row of the input."""
+    kernel = "x".join(map(str, node.kernel))
+    return f"{kernel}s{node.stride[1]}_{shape[1]}x{shape[2]}"
 
 
 def _q(graph: Graph, tensor: str) -> QParams:
@@ -122,13 +148,12 @@ class Convolution(_Product):
         assert isinstance(node, Conv)
         return gather.gather_order(node.kernel, graph.shapes(node)[0][2])
 
-    def _pieces(self, graph: Graph, node: Node, whole: bool) -> int:
+    def _pieces(self, graph: Graph, node: Node) -> int:
         """Parts of a row that are gathered one after the other, so that few pairs are kept."""
         width = graph.tensors[node.output].shape[1]
         pieces = 1
         while (
-            self._rows_at_once(graph, node, whole) == 1
-            and pairs_bytes(width // pieces, len(self._order(graph, node))) > _PIECE_BYTES
+            pairs_bytes(width // pieces, len(self._order(graph, node))) > _PIECE_BYTES
             and width % (8 * pieces) == 0
             and width // (2 * pieces) >= _PIECE_PIXELS
         ):
@@ -137,7 +162,7 @@ class Convolution(_Product):
 
     def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
         # Where the output may overlap the input, all of a row is gathered before any is written.
-        pieces = self._pieces(graph, node, whole) if ring else 1
+        pieces = self._pieces(graph, node) if ring else 1
         return self._pairs_bytes(graph, node, whole) // pieces
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
@@ -147,11 +172,9 @@ class Convolution(_Product):
         height = self._rows_at_once(graph, node, rows.whole)
         if height > 1:
             shape, out = (1, height * shape[1], shape[2]), (1, height * out[1], out[2])
-        pieces = self._pieces(graph, node, rows.whole) if rows.slots_in[0] else 1
+        pieces = self._pieces(graph, node) if rows.slots_in[0] else 1
         width = out[1] // pieces
         order, q = self._order(graph, node), _q(graph, node.inputs[0])
-        y = _q(graph, node.output)
-        gaps = self._gaps(rows.planar_out, rows, y.zero_point + 128, height)
         made: list[KernelCall] = []
         for piece in range(pieces):
             first = piece * width
@@ -168,17 +191,16 @@ class Convolution(_Product):
             windows = KernelCall(
                 parameters,
                 template="im2col",
-                label=f"{'x'.join(map(str, node.kernel))}s{node.stride[1]}_{shape[1]}x{shape[2]}",
+                label=_label(node, shape),
                 operands=(INPUTS, SCRATCH, ROW),
                 at_once=height > 1,
             )
-            size = (height, width // height)
-            made += (windows, *(() if piece else gaps))
-            made += product.calls(graph, node, order, q.zero_point, size, rows, first)
+            part = (piece, pieces)
+            made += (windows, *self._product(graph, node, order, 0, rows, part))
         return tuple(made)
 
 
-class _PlanarDepthwise(_Product):
+class _PlanarDepthwise(_Gather):
     """What both depthwise forms have in common: rows of planes are gathered."""
 
     op = Depthwise.op
@@ -193,7 +215,7 @@ class _PlanarDepthwise(_Product):
 
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         channels = graph.tensors[node.output].shape[2]
-        return (*range(channels), -1) if channels % 2 else tuple(range(channels))
+        return (*range(channels), *[gather.FILLER] * (channels % 2))
 
     def planar_input(self, graph: Graph, node: Node) -> Planar:
         assert isinstance(node, Depthwise)
@@ -218,13 +240,12 @@ class _PlanarDepthwise(_Product):
             for odd in (False, True)[: min(at_once, 2)]
         )
         constants = depthwise.packed_constants(functions[0].window, node, q.zero_point)
-        size = "x".join(map(str, node.kernel))
         return KernelCall(
             {
                 "functions": functions,
                 "rows": at_once,
                 "out_width": width,
-                "half": -(-channels // 2),
+                "half": half_of(channels),
                 "kernel_height": node.kernel[0],
                 "stride_y": node.stride[0],
                 "pad_top": node.pads.top,
@@ -239,13 +260,13 @@ class _PlanarDepthwise(_Product):
             (CArray("constants", constants),),
             at_once=at_once > 1,
             template="depthwise_row",
-            label=f"{size}s{node.stride[1]}_{planar.shape[1]}x{channels}",
+            label=_label(node, planar.shape),
             operands=(INPUTS, SCRATCH, ROW),
             assembly=True,
         )
 
 
-class DepthwiseProduct(_PlanarDepthwise):
+class DepthwiseProduct(_Product, _PlanarDepthwise):
     """A depthwise layer and the pointwise one behind it: the tensor between is never stored."""
 
     name = "depthwise"
@@ -285,19 +306,13 @@ class DepthwiseAlone(_PlanarDepthwise):
         assert isinstance(node, Depthwise)
         return self._refuses(graph, node)
 
-    def variants(self, graph: Graph, node: Node) -> tuple[Variant, ...]:
-        return ()
-
-    def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
-        return 1
-
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Depthwise)
         _, width, channels = graph.tensors[node.output].shape
         parameters: Parameters = {
             "pixels": width,
             "channels": channels,
-            "half": -(-channels // 2),
+            "half": half_of(channels),
         }
         unpack = KernelCall(
             parameters,

@@ -18,6 +18,7 @@ Both are exact while each sum, with its bias, fits 24 bits; that is proved from 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ from codegen.kernels.base import (
     RowPlan,
     Variant,
 )
+from codegen.kernels.dsp.gather import FILLER
 from codegen.kernels.layout import Planar, position
 from codegen.ops import Conv, Depthwise
 from codegen.quant.fixed import requantize_exactly
@@ -112,6 +114,7 @@ class Sums:
     worst: int
 
 
+@functools.lru_cache(maxsize=256)
 def sums_of(graph: Graph, conv: Conv) -> Sums:
     """The constants of a layer."""
     assert conv.requant is not None
@@ -257,7 +260,7 @@ def calls(
         graph: The graph.
         conv: The layer.
         order: For each place in a pixel's pairs the index into the layer's inputs
-            ``[kh][kw][channels]``, -1 where there is none.
+            ``[kh][kw][channels]``, or ``FILLER``.
         stored_zero: What the pairs hold for a real zero.
         size: Rows, and pixels of each.
         rows: How the output's rows are kept.
@@ -267,7 +270,8 @@ def calls(
     form = FORMS[rows.variant] if rows.variant else CHAIN
     sums, planar = sums_of(graph, conv), rows.planar_out
     outputs = len(conv.weight)
-    weight = np.where(np.array(order) < 0, 0, sums.weight[:, np.array(order)])
+    places = np.array(order)
+    weight = np.where(places == FILLER, 0, sums.weight[:, places])
     bias = sums.bias - stored_zero * sums.weight.sum(axis=1)
     offset = first_pixel * (1 if planar else outputs)
     made = []

@@ -8,46 +8,10 @@
 #error "thumbnet_arith.h is of another version than pools.c: generate both again"
 #endif
 
-/* The checking build reports every row that a layer has made. */
-#ifdef THUMBNET_CHECK
-extern void thumbnet_trace(uint32_t layer, uint32_t row, const int8_t *data, uint32_t bytes);
-#define REPORT(layer, row, data, bytes) thumbnet_trace((layer), (uint32_t)(row), (data), (bytes))
-#else
-#define REPORT(layer, row, data, bytes) ((void)0)
-#endif
+#define THUMBNET_ARENA 44
+#define THUMBNET_LONGEST_ROW 0 /* of planes or pairs */
+#include "thumbnet_check.h"
 
-/* On a desktop it looks, too, whether a stage has written to other bytes of the arena than those
- * of its row, of the memory it works in, and of the padding around its input. */
-#if defined(THUMBNET_CHECK) && !defined(__arm__)
-struct written {
-    int32_t offset, bytes;
-};
-
-extern void thumbnet_overrun(uint32_t stage, uint32_t row, uint32_t offset);
-static int8_t arena_before[44];
-
-static void keep_arena(const int8_t *memory)
-{
-    thumbnet_copy(arena_before, memory, 44);
-}
-
-static void check_arena(const int8_t *memory, uint32_t stage, int32_t row, struct written a, struct written b, struct written c)
-{
-    for (int32_t i = 0; i < 44; ++i) {
-        if (memory[i] != arena_before[i] && (uint32_t)(i - a.offset) >= (uint32_t)a.bytes &&
-            (uint32_t)(i - b.offset) >= (uint32_t)b.bytes && (uint32_t)(i - c.offset) >= (uint32_t)c.bytes) {
-            thumbnet_overrun(stage, (uint32_t)row, (uint32_t)i);
-        }
-    }
-}
-
-#define KEEP_ARENA keep_arena(memory)
-#define CHECK_ARENA(stage, row, a, b, c) check_arena(memory, (stage), (row), (struct written)a, (struct written)b, (struct written)c)
-#define BYTES(offset, bytes) {(offset), (bytes)}
-#else
-#define KEEP_ARENA ((void)0)
-#define CHECK_ARENA(stage, row, a, b, c) ((void)0)
-#endif
 /* Maximum 3x3, stride 2x1: a row of 7x5x1 -> 4x5x1. */
 THUMBNET_KERNEL void maxpool_3x3s2_7x5x1_1(const int8_t *x, int8_t *y, int32_t row)
 {

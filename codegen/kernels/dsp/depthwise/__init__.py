@@ -55,16 +55,23 @@ class DepthwiseFunction:
         return self.window.record
 
     @property
-    def places(self) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """For each row and column of the kernel the word of the record, and the half."""
-        found = {
-            place: (1 + i, half)
-            for i, word in enumerate(self.window.layout)
-            for half, place in enumerate(word)
-            if place is not None
-        }
-        height, width = self.window.kernel
-        return tuple(tuple(found[ky, kx] for kx in range(width)) for ky in range(height))
+    def words(self) -> NDArray[np.int64]:
+        """The word of the record that holds a weight: int64 [kh, kw]."""
+        return self._places[..., 0]
+
+    @property
+    def upper(self) -> NDArray[np.int64]:
+        """1 where a weight is the upper half of its word: int64 [kh, kw]."""
+        return self._places[..., 1]
+
+    @property
+    def _places(self) -> NDArray[np.int64]:
+        places = np.empty((*self.window.kernel, 2), np.int64)
+        for i, word in enumerate(self.window.layout, start=1):
+            for half, place in enumerate(word):
+                if place is not None:
+                    places[place] = i, half
+        return places
 
 
 def refuses(node: Depthwise, input_zero: int) -> str | None:

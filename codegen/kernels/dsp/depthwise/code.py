@@ -187,9 +187,19 @@ class Epilogue:
     hi: int
 
     @property
+    def clips_lo(self) -> bool:
+        """True if saturation to a byte leaves values below ``lo``."""
+        return self.lo > 0
+
+    @property
+    def clips_hi(self) -> bool:
+        """True if saturation to a byte leaves values above ``hi``."""
+        return self.hi < 255
+
+    @property
     def cycles(self) -> int:
         """Cycles an output beside those that every requantization has."""
-        return (self.shift > 0) + 3 * (self.lo > 0) + 3 * (self.hi < 255)
+        return (self.shift > 0) + 3 * self.clips_lo + 3 * self.clips_hi
 
 
 @dataclass(frozen=True)

@@ -158,13 +158,8 @@ def make_strips(window: Window, epilogue: Epilogue, limit: int) -> Strips:
     return min(found, key=order)
 
 
-def _halves(window: Window) -> tuple[int, int]:
-    half = -(-window.channels // 2)
-    return half, window.channels - half
-
-
 def _unrolls(window: Window) -> list[int]:
-    lower, upper = _halves(window)
+    lower, upper = window.halves
     return [unroll for unroll in (1, 2, 4) if lower % unroll == 0 and upper % unroll == 0]
 
 
@@ -188,7 +183,7 @@ def _assemble(
     Raises:
         NoRegisterError: A strip is too wide.
     """
-    lower, upper = _halves(window)
+    lower, upper = window.halves
     bodies = []
     for part in parts:
         bodies.append(Writer(window, epilogue, homes, unroll).body(part.strips))

@@ -130,7 +130,7 @@ def walks(window: Window) -> bool:
         and not window.odd
         and _words(window) >= 2
         and _first_step(window) <= REACH_BACK
-        and _place(window, 4) <= REACH_AHEAD
+        and window.place(4, 0) <= REACH_AHEAD
     )
 
 
@@ -154,7 +154,6 @@ def make_walk(window: Window, epilogue: Epilogue, turn: int) -> Walk:
         writer.end_round(loop, turn, rounds, began)
     after = writer.steps(range(words - 1, words))
     writer.end_channel(after)
-    lower = -(-window.channels // 2)
     channel = sum(s.cycles for s in (*before, *after)) + 1 + _BRANCH_CYCLES
     channel += rounds * (sum(s.cycles for s in loop) + 1 + _BRANCH_CYCLES)
     channel += epilogue.cycles * window.out_width
@@ -164,7 +163,7 @@ def make_walk(window: Window, epilogue: Epilogue, turn: int) -> Walk:
         loop=tuple(loop),
         after=tuple(after),
         first_step=_first_step(window),
-        halves=(lower, window.channels - lower),
+        halves=window.halves,
         cycles=channel * window.channels + 60,
         code_bytes=INSTRUCTION_BYTES * sum(len(s.code) for s in sections) + _OTHER_BYTES,
     )
@@ -178,11 +177,6 @@ def _words(window: Window) -> int:
 
 def _first_step(window: Window) -> int:
     return window.plane - _STEP * (_words(window) - 1)
-
-
-def _place(window: Window, output: int) -> int:
-    """Byte of an output in the pairs, of a channel of the lower half."""
-    return window.place(output, 0)
 
 
 class _Writer:
@@ -214,7 +208,7 @@ class _Writer:
 
     def end_round(self, loop: list[Section], turn: int, rounds: int, began: int) -> None:
         """Advances the pointer to the pairs and tests where row 0 is."""
-        amount = _place(self._window, turn * _STEP)
+        amount = self._window.place(turn * _STEP, 0)
         code: list[Instruction] = []
         code += [Advance(OUTPUT, part) for part in encodable(began + amount - self.at)]
         self.at = began + amount * rounds
@@ -339,7 +333,7 @@ class _Writer:
         return code
 
     def _store(self, output: int, register: str) -> Sequence[Instruction]:
-        offset = _place(self._window, output) - self.at
+        offset = self._window.place(output, 0) - self.at
         if 0 <= offset <= REACH_AHEAD:
             return [Store(register, OUTPUT, offset)]
         self.at += offset

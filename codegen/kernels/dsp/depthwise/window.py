@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from codegen.kernels.layout import pair_halfword, position
+from codegen.kernels.layout import half_of, pair_halfword, position
 
 HALVES = ("b", "t")
 """Suffixes of SMLAxy: bottom and top half of a register."""
@@ -99,6 +99,12 @@ class Window:
             for low, high in self.words
         )
         return (*singles, *(((0, kx), (1, kx)) for kx in range(self.kernel[1] if packed else 0)))
+
+    @property
+    def halves(self) -> tuple[int, int]:
+        """Channels of the lower halfwords and of the upper ones."""
+        half = half_of(self.channels)
+        return half, self.channels - half
 
     @property
     def record(self) -> int:
