@@ -232,6 +232,7 @@ def _row_plan(plan: Plan, step: Step) -> RowPlan:
         not plan.streamed(step),
         stage.variant.name if stage.variant else "",
         plan.unroll,
+        plan.dual_issue,
         plan.network.storage[stage.output].planar,
     )
 

@@ -23,6 +23,9 @@ FAMILY_OF_CORE: dict[str, str] = dict.fromkeys(("cortex-m4", "cortex-m7", "corte
 """Cores that have a family of their own; the others take the portable one."""
 
 
+DUAL_ISSUE_CORES = frozenset({"cortex-m7"})
+"""Cores that issue two instructions together, for which loads and products take turns."""
+
 PORTABLE_CODE = 512
 """Bytes of a portable function, an estimate."""
 

@@ -100,6 +100,7 @@ class RowPlan:
         whole: True if nothing streams: the stage may be computed at once.
         variant: Name of the variant that was chosen, where there are any.
         unroll: Steps that the body of an inner loop has at most.
+        dual_issue: The core issues two instructions together.
         planar_out: The layout of the output if it is planar.
     """
 
@@ -108,6 +109,7 @@ class RowPlan:
     whole: bool
     variant: str = ""
     unroll: int = UNROLL
+    dual_issue: bool = False
     planar_out: Planar | None = None
 
 

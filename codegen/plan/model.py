@@ -90,6 +90,7 @@ class Plan:
         graph: The int8 graph.
         family: Name of the kernel family.
         unroll: Steps that the body of an inner loop has at most.
+        dual_issue: The core issues two instructions together.
         network: The stages and how their tensors are stored.
         steps: One a stage, in the order in which they run.
         segments: In order; the first is fed by the image and may be empty.
@@ -102,6 +103,7 @@ class Plan:
     graph: Graph
     family: str
     unroll: int
+    dual_issue: bool
     network: Network
     steps: tuple[Step, ...]
     segments: tuple[Segment, ...]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph
-from codegen.kernels import FAMILIES, Stage, family_of, stages
+from codegen.kernels import DUAL_ISSUE_CORES, FAMILIES, Stage, family_of, stages
 from codegen.kernels.base import DISJOINT, UNROLL
 from codegen.plan.arena import Life, align, place
 from codegen.plan.model import Buffer, Plan, Segment, Step
@@ -70,8 +70,8 @@ def make_plan(
             life.name, offset, storage.row_bytes, storage.rows, kept, life.first, life.last
         )
     return Plan(
-        graph, family, unroll, network, steps, _segments(network, ends, segments, slots),
-        buffers, scratch, arena_bytes, bound,
+        graph, family, unroll, core in DUAL_ISSUE_CORES, network, steps,
+        _segments(network, ends, segments, slots), buffers, scratch, arena_bytes, bound,
     )  # fmt: skip
 
 

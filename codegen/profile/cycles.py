@@ -169,17 +169,18 @@ def _pipelined(before: Instruction, instruction: Instruction, saved: bool) -> in
     pipelines = instruction.kind in (Kind.LOAD, Kind.STORE_REGISTER_OFFSET)
     if before.kind is not Kind.LOAD or not pipelines or before.text.startswith("v"):
         return 0
-    loaded = before.writes - before.address_registers if _writes_back(before) else before.writes
-    return 0 if loaded & instruction.address_registers else -1
+    return 0 if _loaded(before) & instruction.address_registers else -1
 
 
-def _writes_back(instruction: Instruction) -> bool:
-    return len(instruction.writes) > instruction.words
+def _loaded(load: Instruction) -> frozenset[str]:
+    """Registers that come from memory: not the address that is written back."""
+    writes_back = len(load.writes) > load.words
+    return load.writes - load.address_registers if writes_back else load.writes
 
 
 def _waits_for_load(before: Instruction, instruction: Instruction, saved: bool) -> int:
     """M33, an estimate: a result that is loaded can be used after one more cycle."""
-    return int(before.kind is Kind.LOAD and bool(before.writes & instruction.reads))
+    return int(before.kind is Kind.LOAD and bool(_loaded(before) & instruction.reads))
 
 
 def _dual_issue(before: Instruction, instruction: Instruction, saved: bool) -> int:
@@ -188,7 +189,7 @@ def _dual_issue(before: Instruction, instruction: Instruction, saved: bool) -> i
     One of the two may access memory and one may multiply; a branch may only be the second.
     """
     if before.writes & instruction.reads:
-        return int(before.kind is Kind.LOAD)
+        return int(before.kind is Kind.LOAD and bool(_loaded(before) & instruction.reads))
     if saved or before.kind in (*_JUMPS, *_BY_WORD, Kind.DIVIDE, Kind.SYSTEM):
         return 0
     if instruction.kind in (*_BY_WORD, Kind.DIVIDE, Kind.SYSTEM):

@@ -66,16 +66,18 @@ GRAPHS = [
 
 @has("arm-none-eabi-gcc")
 @has("qemu-system-arm")
+@pytest.mark.parametrize("core_name", ["cortex-m4", "cortex-m7"])
 @pytest.mark.parametrize("budget", [None, 0], ids=["weight chain", "packed"])
-def test_sums_at_their_bound(budget: int | None, tmp_path: Path) -> None:
+def test_sums_at_their_bound(budget: int | None, core_name: str, tmp_path: Path) -> None:
     batch = Batch(GRAPHS, [extreme()] * len(GRAPHS))
-    plans = [make_plan(graph, "cortex-m4", flash_budget=budget) for graph in batch.graphs]
+    plans = [make_plan(graph, core_name, flash_budget=budget) for graph in batch.graphs]
     forms = {step.stage.variant.name for plan in plans for step in plan.steps if step.stage.variant}
     assert forms == {(product.CHAIN if budget is None else product.PACKED).name}
     sources = batch.write(tmp_path / "c", plans=plans)
     host = build_host(sources, batch.NAME, tmp_path / "host", check=True, sanitize=True)
     batch.check(run_host(host, batch.inputs, tmp_path / "h", TIMEOUT), tmp_path / "ht")
-    board, core = load_board("mps2_an386"), load_core("cortex-m4")
+    core = load_core(core_name)
+    board = load_board(core.qemu_board)
     target = build_target(sources, batch.NAME, board, core, tmp_path / "arm", check=True)
     result = run_qemu(target, board, batch.inputs, tmp_path / "q", TIMEOUT)
     batch.check(result, tmp_path / "qt")

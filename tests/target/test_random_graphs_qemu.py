@@ -38,6 +38,12 @@ def test_every_layer_on_the_m4(number: int, tmp_path: Path) -> None:
     assert run(chunk_of(number), "cortex-m4", tmp_path) > 10_000
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_every_layer_on_the_m7(number: int, tmp_path: Path) -> None:
+    """Its loads and products take turns."""
+    assert run(chunk_of(number), "cortex-m7", tmp_path) > 10_000
+
+
 @pytest.mark.parametrize("core", sorted(CORES.keys() - {"cortex-m0"}))
 def test_every_core(core: str, tmp_path: Path) -> None:
     assert run(chunk_of(20), core, tmp_path) > 10_000

@@ -213,6 +213,14 @@ def test_cortex_m7_issues_two(tmp_path: Path) -> None:
     assert cycles_of(tmp_path, body, "cortex-m7") == 5
 
 
+@pytest.mark.parametrize(("core", "cycles"), [("cortex-m33", 6), ("cortex-m7", 4)])
+def test_an_address_that_a_load_writes_back_is_there_at_once(
+    core: str, cycles: int, tmp_path: Path
+) -> None:
+    # Two LDR 2, ADDS 1, BX 3; on the M7 ADDS with BX 1, refill 1.
+    assert cycles_of(tmp_path, "ldr r3, [r0], 4; ldr r1, [r0]; adds r3, 1; bx lr", core) == cycles
+
+
 def test_only_the_cortex_m4_is_validated() -> None:
     assert [core for core, model in MODELS.items() if model.validated] == ["cortex-m4"]
 

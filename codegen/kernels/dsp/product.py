@@ -59,7 +59,7 @@ class Inner:
     """The sum over the pairs of inputs: some written out, then a loop.
 
     Attributes:
-        straight: Pairs before the loop, at least one.
+        straight: Pairs before the loop.
         blocks: Rounds of the loop, 0 for none.
         unroll: Pairs a round.
     """
@@ -184,6 +184,7 @@ class Form:
         tile_cycles: Cycles of a tile beside its steps.
         halfwords: Weights of four channels to those of the words.
         start: Biases of four channels to what the sums begin with, four numbers.
+        interleaves: Loads and products take turns on cores that issue two instructions together.
     """
 
     name: str
@@ -193,11 +194,11 @@ class Form:
     tile_cycles: int
     halfwords: Callable[[NDArray[np.int64]], NDArray[np.int64]]
     start: Callable[[NDArray[np.int64]], list[int]]
+    interleaves: bool
 
 
-CHAIN = Form("product_chain", 3, 12, 4, 56, _chain, _chain_start)
-PACKED = Form("product_packed", 2, 15, 7, 56, _packed, _packed_start)
-
+CHAIN = Form("product_chain", 3, 12, 4, 56, _chain, _chain_start, True)
+PACKED = Form("product_packed", 2, 15, 7, 56, _packed, _packed_start, False)
 
 FORMS = {form.name: form for form in (CHAIN, PACKED)}
 """By name, the fastest first."""
@@ -307,7 +308,9 @@ def _parameters(
     planar, unroll = rows.planar_out, rows.unroll
     pixels = size[0] * size[1]
     offset = 128 if planar else 0
-    loop = inner(pairs, unroll if pixels > 1 else _SHORT)
+    interleaved = form.interleaves and rows.dual_issue
+    # Then the last pair, behind which nothing is loaded, stands apart.
+    loop = inner(pairs - interleaved, unroll if pixels > 1 else _SHORT)
     count = channels.stop - channels.start
     # Tiles of NHWC pixels that immediate offsets can step over.
     reach = 2 if planar else min(_IMMEDIATE // (2 * outputs), 2)
@@ -319,6 +322,7 @@ def _parameters(
         "straight": loop.straight,
         "blocks": loop.blocks,
         "unroll": loop.unroll,
+        "interleaved": int(interleaved),
         # A group of channels; every one but that of the rest has four.
         "groups": -(-count // TILE),
         "group_bytes": 4 * form.words * pairs,

@@ -7,8 +7,8 @@
 /*
  * Product: 4 pixels, 28 inputs -> 4 channels, planar, weight chain.
  * A tile is 4 channels x 2 pixels: r0 pairs, r1 weight, r2-r3 inputs of the two pixels, r4-r6
- * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1. A step is 12 cycles for 16 multiply-adds: five
- * loads in one group (6) and six SMLAD.
+ * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1.
+ * A step is 12 cycles for 16 multiply-adds: five loads in one group (6) and six SMLAD.
  */
     .section .text.v1_product_chain_4x28_4, "ax", %progbits
     .balign 4
@@ -612,8 +612,8 @@ v1_depthwise_row_3x3s1_4x4_planes0:
 /*
  * Product: 4 pixels, 4 inputs -> 4 channels, NHWC, weight chain.
  * A tile is 4 channels x 2 pixels: r0 pairs, r1 weight, r2-r3 inputs of the two pixels, r4-r6
- * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1. A step is 12 cycles for 16 multiply-adds: five
- * loads in one group (6) and six SMLAD.
+ * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1.
+ * A step is 12 cycles for 16 multiply-adds: five loads in one group (6) and six SMLAD.
  */
     .section .text.v1_product_chain_4x4_4, "ax", %progbits
     .balign 4
@@ -805,8 +805,8 @@ v1_product_chain_4x4_4:
 /*
  * Product: 4 pixels, 4 inputs -> 2 channels, NHWC, weight chain.
  * A tile is 4 channels x 2 pixels: r0 pairs, r1 weight, r2-r3 inputs of the two pixels, r4-r6
- * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1. A step is 12 cycles for 16 multiply-adds: five
- * loads in one group (6) and six SMLAD.
+ * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1.
+ * A step is 12 cycles for 16 multiply-adds: five loads in one group (6) and six SMLAD.
  */
     .section .text.v1_product_chain_4x4_2, "ax", %progbits
     .balign 4
@@ -974,8 +974,8 @@ v1_product_chain_4x4_2:
 /*
  * Product: 1 pixels, 6 inputs -> 3 channels, NHWC, weight chain.
  * A tile is 4 channels x 2 pixels: r0 pairs, r1 weight, r2-r3 inputs of the two pixels, r4-r6
- * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1. A step is 12 cycles for 16 multiply-adds: five
- * loads in one group (6) and six SMLAD.
+ * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1.
+ * A step is 12 cycles for 16 multiply-adds: five loads in one group (6) and six SMLAD.
  */
     .section .text.v1_product_chain_1x6_3, "ax", %progbits
     .balign 4

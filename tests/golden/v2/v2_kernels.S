@@ -7,8 +7,8 @@
 /*
  * Product: 6 pixels, 4 inputs -> 8 channels, planar, weight chain.
  * A tile is 4 channels x 2 pixels: r0 pairs, r1 weight, r2-r3 inputs of the two pixels, r4-r6
- * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1. A step is 12 cycles for 16 multiply-adds: five
- * loads in one group (6) and six SMLAD.
+ * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1.
+ * A step is 12 cycles for 16 multiply-adds: five loads in one group (6) and six SMLAD.
  */
     .section .text.v2_product_chain_6x4_8, "ax", %progbits
     .balign 4
@@ -336,8 +336,8 @@ v2_depthwise_row_3x3s1_6x8_planes0:
 /*
  * Product: 6 pixels, 8 inputs -> 4 channels, NHWC, weight chain.
  * A tile is 4 channels x 2 pixels: r0 pairs, r1 weight, r2-r3 inputs of the two pixels, r4-r6
- * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1. A step is 12 cycles for 16 multiply-adds: five
- * loads in one group (6) and six SMLAD.
+ * weights P Q R, r7-r12 the sums P0 P1 Q0 Q1 R0 R1.
+ * A step is 12 cycles for 16 multiply-adds: five loads in one group (6) and six SMLAD.
  */
     .section .text.v2_product_chain_6x8_4, "ax", %progbits
     .balign 4

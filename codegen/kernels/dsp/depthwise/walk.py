@@ -246,8 +246,8 @@ class _Writer:
                 Load(_X, "sp", FRAME.row2),
                 Load(bias, "sp", FRAME.bias),
                 Load(_Y, "sp", FRAME.weights[0]),
-                Load(_Z, "sp", FRAME.weights[1]),
                 Load(_X, ROW, 0, index=_X),
+                Load(_Z, "sp", FRAME.weights[1]),
             ]
         opened = set() if first else set(sorted(sums)[:2])
         # The register of the last but one sum is free until the second pair opens it.
