@@ -52,6 +52,7 @@ class CompileOptions:
             flash of ``board``, or for the fastest kernels if there is none.
         kernels: Kernel family; None for the core's own.
         unroll: Steps that the body of an inner loop has at most.
+        wide_depthwise: Depthwise weights take 16 bits.
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
@@ -70,6 +71,7 @@ class CompileOptions:
     flash_budget: int | None = None
     kernels: str | None = None
     unroll: int = UNROLL
+    wide_depthwise: bool = False
     limit: int = 100
     build: bool = True
     force: bool = False
@@ -103,6 +105,7 @@ class CompileReport:
             "flash_budget": self.flash_budget,
             "kernels": self.options.kernels,
             "unroll": self.options.unroll,
+            "wide_depthwise": self.options.wide_depthwise,
             "simplify": self.options.simplify,
             "simplified": _simplified(self.simplified),
             "macs": graph.macs(),
@@ -238,7 +241,7 @@ def _quantized(
     images = load_images(source, shape, graph.preprocess, options.limit)
     inputs = to_float(images.pixels, graph.preprocess)
     ranges = calibrate(imported, graph, inputs, options.estimator, progress)
-    return quantize(graph, ranges)
+    return quantize(graph, ranges, options.wide_depthwise)
 
 
 def _measured(folder: Path, name: str, core: Core) -> ModelSizes:

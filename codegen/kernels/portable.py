@@ -207,6 +207,7 @@ class DepthwiseConv(_Portable):
             **_sizes(shape, out, rows),
             **_window(node),
             "multiplier": node.multiplier,
+            "weight_type": f"{node.weight.dtype}_t",
             "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
             "input_zero": _q(graph, node.inputs[0]).zero_point,
             **_epilogue(node.requant),

@@ -18,7 +18,7 @@ class Depthwise(Node):
     """Depthwise 2-D convolution, dilation 1; output channel ``c * m + j`` reads input channel c.
 
     Attributes:
-        weight: [KH, KW, C, m], float32 or int8, m the channel multiplier.
+        weight: [KH, KW, C, m], float32, int8 or (wide) int16, m the channel multiplier.
         bias: [C * m], float32 or int32.
         stride: Rows, columns.
         pads: Filled with real zero.
@@ -56,7 +56,7 @@ class Depthwise(Node):
     def parameters(self) -> int:
         return self.weight.size + self.bias.size
 
-    def _sums(self, x: FloatArray) -> FloatArray:
+    def _sums(self, x: NDArray[Any]) -> NDArray[Any]:
         """The sums over the windows of ``x`` [N, H, W, C], without bias: [N, Ho, Wo, C * m].
 
         Columns are regrouped by their phase in the stride, so that each tap is one contiguous
@@ -88,7 +88,8 @@ class Depthwise(Node):
         return np.asarray(y, np.float32)
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
-        # Exact in float32: quantization refuses kernels whose sums could reach 2**24.
+        # int8 is exact in float32: quantization refuses kernels whose sums could reach 2**24.
         assert self.requant is not None
-        x = xs[0].astype(np.float32) - np.float32(qs[0].zero_point)
+        exact = np.float32 if self.weight.dtype == np.int8 else np.float64
+        x = xs[0].astype(exact) - exact(qs[0].zero_point)
         return requantize(self._sums(x), self.requant, self.bias)

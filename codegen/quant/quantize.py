@@ -24,20 +24,23 @@ from codegen.quant.fixed import (
 from codegen.quant.ranges import Range
 from codegen.quant.scales import (
     WEIGHT_MAX,
+    WIDE_MAX,
     activation_qparams,
     quantized_bounds,
     weight_scales,
+    wide_scales,
 )
 
 QMap = dict[str, QParams]
 
 
-def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+def quantize(graph: Graph, ranges: Mapping[str, Range], wide_depthwise: bool = False) -> Graph:
     """The int8 graph.
 
     Args:
         graph: A simplified float graph (no ``float_only`` operators).
         ranges: Of every tensor, the input included.
+        wide_depthwise: Depthwise weights take 16 bits instead of 8.
 
     Returns:
         A graph with the same tensors and nodes, all integer.
@@ -46,7 +49,8 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
         ThumbnetError: A layer cannot be held by the arithmetic (named, with the reason).
     """
     qs = choose_qparams(graph, ranges)
-    nodes = tuple(_RULES[node.op](graph, node, qs) for node in graph.nodes)
+    rules = {**_RULES, **(_WIDE if wide_depthwise else {})}
+    nodes = tuple(rules[node.op](graph, node, qs) for node in graph.nodes)
     tensors = {name: replace(tensor, q=qs[name]) for name, tensor in graph.tensors.items()}
     return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize")
 
@@ -75,13 +79,16 @@ def _refuse(node: Node, reason: str) -> ThumbnetError:
 
 
 def _epilogue(
-    node: Conv | Depthwise, weight: NDArray[Any], qs: QMap
-) -> tuple[NDArray[np.int8], NDArray[np.int32], Requant]:
+    node: Conv | Depthwise, weight: NDArray[Any], qs: QMap, wide: bool = False
+) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
     """Integer weights [C, n], bias and requantization of a layer with float weights [C, n]."""
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
     bias = node.bias.astype(np.float64)
     scales = weight_scales(weight, bias, q_in.scale)
-    q_weight = np.clip(np.rint(weight / scales[:, None]), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int64)
+    largest = WEIGHT_MAX
+    if wide:
+        scales, largest = wide_scales(scales, weight, bias, q_in.scale, q_out.scale), WIDE_MAX
+    q_weight = np.clip(np.rint(weight / scales[:, None]), -largest, largest).astype(np.int64)
     q_bias = np.rint(bias / (q_in.scale * scales)).astype(np.int64)
     lo, hi = quantized_bounds(node.bounds, q_out)
 
@@ -99,7 +106,7 @@ def _epilogue(
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
     requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
-    return q_weight.astype(np.int8), q_bias.astype(np.int32), requant
+    return q_weight.astype(np.int16 if wide else np.int8), q_bias.astype(np.int32), requant
 
 
 def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
@@ -114,12 +121,16 @@ def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
     )
 
 
-def _depthwise(graph: Graph, node: Depthwise, qs: QMap) -> Node:
+def _wide_depthwise(graph: Graph, node: Depthwise, qs: QMap) -> Node:
+    return _depthwise(graph, node, qs, wide=True)
+
+
+def _depthwise(graph: Graph, node: Depthwise, qs: QMap, wide: bool = False) -> Node:
     height, width, channels, multiplier = node.weight.shape
-    if height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT:
+    if not wide and height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT:
         raise _refuse(node, f"its {height}x{width} kernel has more than 500 positions")
     weight = node.weight.astype(np.float64).reshape(height * width, channels * multiplier).T
-    q_weight, bias, requant = _epilogue(node, weight, qs)
+    q_weight, bias, requant = _epilogue(node, weight, qs, wide)
     return replace(
         node,
         weight=np.ascontiguousarray(q_weight.T).reshape(node.weight.shape),
@@ -177,3 +188,4 @@ _RULES: dict[str, Callable[[Graph, Any, QMap], Node]] = {
     Pad.op: _unchanged,
     Softmax.op: _softmax,
 }
+_WIDE: dict[str, Callable[[Graph, Any, QMap], Node]] = {Depthwise.op: _wide_depthwise}

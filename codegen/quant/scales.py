@@ -12,6 +12,12 @@ from codegen.ir import INT8_MAX, INT8_MIN, Bounds, QParams
 from codegen.quant.ranges import Range
 
 WEIGHT_MAX = 127
+WIDE_MAX = 32767
+"""Largest weight of 8 and of 16 bits."""
+_WIDE_MULTIPLIER = 2.0**-19
+"""The least scale of a sum of wide weights, in steps of the output: 14 bits of its multiplier."""
+_WIDE_SUM = 2**29
+"""Sums of wide weights stay below: kernels that read activations as bytes need a bit more."""
 BIAS_LIMIT = 2**30
 """Biases stay below, so that the sums of the weights have the other half of an int32."""
 
@@ -73,3 +79,34 @@ def weight_scales(
     by_bias = np.abs(bias.astype(np.float64)) / (input_scale * BIAS_LIMIT)
     scales = np.maximum(by_weight, by_bias)
     return np.where(scales > 0.0, scales, 1.0)
+
+
+def wide_scales(
+    narrow: NDArray[np.float64],
+    weight: NDArray[np.floating[Any]],
+    bias: NDArray[np.floating[Any]],
+    input_scale: float,
+    output_scale: float,
+) -> NDArray[np.float64]:
+    """One scale a channel for weights of 16 bits, at most as coarse as those for 8 bits.
+
+    As fine as the range of the weights, the sums (with the bias) in 32 bits and the precision of
+    the multiplier allow.
+
+    Args:
+        narrow: float64 [C], what ``weight_scales`` gives.
+        weight: [C, n] float weights by output channel.
+        bias: [C] float.
+        input_scale: Scale of the activations that meet the weights.
+        output_scale: Scale of the output.
+
+    Returns:
+        float64 [C], all positive.
+    """
+    weights = np.abs(weight.astype(np.float64))
+    sums = 256 * weights.sum(axis=1) + np.abs(bias.astype(np.float64)) / input_scale
+    # All sums are shifted left if the scale of one needs it.
+    shifted = max(1.0, 4.0 * float(narrow.max()) * input_scale / output_scale)
+    needed = np.maximum(weights.max(axis=1) / WIDE_MAX, sums * shifted / _WIDE_SUM)
+    needed = np.maximum(needed, _WIDE_MULTIPLIER * output_scale / input_scale)
+    return np.asarray(np.minimum(narrow, needed))

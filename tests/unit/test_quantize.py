@@ -14,6 +14,7 @@ from codegen import simulate
 from codegen.errors import ThumbnetError
 from codegen.ir import Bounds, Graph, Pads, Preprocess, QParams, Tensor, validate
 from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.plan import make_plan
 from codegen.quant.calibrate import input_range
 from codegen.quant.quantize import choose_qparams, quantize
 from codegen.quant.ranges import ESTIMATORS, MinMax, Percentile
@@ -390,3 +391,32 @@ def real_of(graph: Graph, x: np.ndarray, name: str) -> np.ndarray:
     q = graph.tensors[name].q
     assert q is not None
     return (simulate.trace(graph, x, {name})[name].astype(float) - q.zero_point) * q.scale
+
+
+def test_wide_depthwise_weights_are_more_exact_and_keep_their_kernel() -> None:
+    rng = np.random.default_rng(0)
+    channels = 32
+    conv = Conv("conv", ("in",), "c", rng.normal(0, 1, (channels, 1, 1, 3)).astype(np.float32),
+                np.zeros(channels, np.float32), bounds=RELU)  # fmt: skip
+    weight = rng.normal(0, 1, (3, 3, channels, 1)).astype(np.float32)
+    weight[1, 1] *= 30.0  # one large weight leaves few steps to the others
+    node = Depthwise(
+        "dw", ("c",), "d", weight, np.ones(channels, np.float32), pads=Pads(1, 1, 1, 1)
+    )
+    tensors = {"in": Tensor("in", (8, 8, 3))}
+    tensors |= {name: Tensor(name, (8, 8, channels)) for name in "cd"}
+    graph = Graph("wide", tensors, (conv, node), "in", "d", Preprocess((0.0,) * 3, (1.0,) * 3))
+    images = rng.normal(0, 1, (4, 8, 8, 3)).astype(np.float32)
+    ranges = ranges_on(graph, images)
+    error = {}
+    for wide in (False, True):
+        integer = quantize(graph, ranges, wide_depthwise=wide)
+        plan = make_plan(integer, "cortex-m4")
+        assert [step.stage.kernel.name for step in plan.steps] == ["im2col", "depthwise_alone"]
+        layer = integer.nodes[1]
+        assert isinstance(layer, Depthwise) and layer.requant
+        assert layer.weight.dtype == (np.int16 if wide else np.int8)
+        scale = layer.requant.multiplier * 2.0 ** (layer.requant.shift - 32)
+        real = layer.weight[..., 0] * scale * integer.tensors["d"].q.scale  # type: ignore[union-attr]
+        error[wide] = np.abs(real / integer.tensors["c"].q.scale - weight[..., 0]).max()  # type: ignore[union-attr]
+    assert error[True] < error[False] / 20
