@@ -26,9 +26,6 @@ FAMILY_OF_CORE: dict[str, str] = dict.fromkeys(("cortex-m4", "cortex-m7", "corte
 DUAL_ISSUE_CORES = frozenset({"cortex-m7"})
 """Cores that issue two instructions together, for which loads and products take turns."""
 
-PORTABLE_CODE = 512
-"""Bytes of a portable function, an estimate."""
-
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -40,6 +37,7 @@ class Stage:
         kernel: How.
         refused: Forms that were tried before, with the reason each was refused.
         variant: Which of the kernel's variants; None if it has none.
+        fixed_bytes: Flash for what is the same in all variants, an estimate.
     """
 
     layers: range
@@ -47,6 +45,7 @@ class Stage:
     kernel: Kernel
     refused: tuple[str, ...]
     variant: Variant | None
+    fixed_bytes: int
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -61,10 +60,7 @@ class Stage:
     @property
     def flash_bytes(self) -> int:
         """Constants and code, as far as they can be estimated."""
-        if self.variant:
-            return self.variant.flash_bytes
-        constants = [array.nbytes for node in self.nodes for _, array in node.arrays()]
-        return sum(constants) + PORTABLE_CODE
+        return self.fixed_bytes + (self.variant.flash_bytes if self.variant else 0)
 
     @property
     def name(self) -> str:
@@ -103,7 +99,8 @@ def stages(
         kernel, refused = choose(family, graph, graph.nodes[start], fused=start not in apart)
         nodes = kernel.layers(graph, graph.nodes[start])
         fastest = next(iter(kernel.variants(graph, nodes[0])), None)
-        made.append(Stage(range(start, start + len(nodes)), nodes, kernel, refused, fastest))
+        fixed = kernel.flash_bytes(graph, nodes[0])
+        made.append(Stage(range(start, start + len(nodes)), nodes, kernel, refused, fastest, fixed))
         start += len(nodes)
     if flash_budget is not None:
         _shrink(graph, made, flash_budget)
@@ -124,8 +121,9 @@ def _shrink(graph: Graph, stages: list[Stage], budget: int) -> None:
     for _, index, variant in sorted(smaller, key=lambda change: change[:2]):
         if total <= budget:
             return
-        total += variant.flash_bytes - stages[index].flash_bytes
+        total -= stages[index].flash_bytes
         stages[index] = replace(stages[index], variant=variant)
+        total += stages[index].flash_bytes
 
 
 def choose(

@@ -39,6 +39,9 @@ class CArray:
 UNROLL = 16
 """Steps that the body of an inner loop has at most: about 700 bytes, for small caches."""
 
+_CODE = 512
+"""Bytes of a function in C, an estimate."""
+
 INPUTS, OUTPUT, SCRATCH = "inputs", "output", "scratch"
 ROW = "row"
 OUTPUT_ROW = "output row"
@@ -141,6 +144,11 @@ class Kernel:
     def planar_input(self, graph: Graph, node: Node) -> Planar | None:
         """The layout in which it reads its input if that is not NHWC."""
         return None
+
+    def flash_bytes(self, graph: Graph, node: Node) -> int:
+        """Constants and code beside those of the variants, an estimate."""
+        layers = self.layers(graph, node)
+        return _CODE + sum(array.nbytes for layer in layers for _, array in layer.arrays())
 
     def variants(self, graph: Graph, node: Node) -> tuple[Variant, ...]:
         """The ways to choose from, the fastest first; empty if there is only one."""

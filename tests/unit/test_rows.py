@@ -10,6 +10,8 @@ import pytest
 from random_graphs import random_quantized, ranges_on
 from tiny_graphs import TINY
 
+from codegen.cmodel import make_cmodel
+from codegen.emit import constant_bytes
 from codegen.errors import ThumbnetError
 from codegen.ir import NO_BOUNDS, Bounds, Graph, Node, Pads, Preprocess, Tensor, validate
 from codegen.kernels import FAMILIES, stages
@@ -149,3 +151,23 @@ def read_again_later() -> Graph:
     graph = validate(Graph("again", tensors, tuple(nodes), "in", x, pre), "test")
     images = rng.normal(0, 1, (2, *shape)).astype(np.float32)
     return quantize(graph, ranges_on(graph, images))
+
+
+def test_a_flash_budget_is_kept_by_the_stages_that_lose_least() -> None:
+    graph = read_again_later()
+
+    def planned(budget: int | None) -> tuple[int, int, int]:
+        """Estimated flash and cycles of the products, and the constants as they are."""
+        plan = make_plan(graph, "cortex-m4", flash_budget=budget)
+        found = [step.stage for step in plan.steps]
+        constants = constant_bytes(make_cmodel(plan, "net"))
+        cycles = sum(stage.variant.cycles for stage in found if stage.variant)
+        return sum(s.flash_bytes for s in found), cycles, constants.weights + constants.tables
+
+    most, fewest_cycles, _ = planned(None)
+    least, most_cycles, _ = planned(0)
+    assert least < most
+    for budget in range(least, most, (most - least) // 7):
+        flash, cycles, constants = planned(budget)
+        assert constants < flash <= budget
+        assert fewest_cycles < cycles <= most_cycles

@@ -30,6 +30,8 @@ from codegen.ops import Conv, Depthwise
 _PIECE_BYTES = 2048
 _PIECE_PIXELS = 16
 """Rows of windows that need more pairs than this are cut, but not into shorter pieces than that."""
+_GATHER_CODE = 400
+"""Bytes of code of a gather, an estimate."""
 _SMALL = 3
 """Widest map whose rows may be gathered together."""
 
@@ -160,6 +162,9 @@ class Convolution(_Product):
             pieces *= 2
         return pieces
 
+    def flash_bytes(self, graph: Graph, node: Node) -> int:
+        return _GATHER_CODE
+
     def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
         # Where the output may overlap the input, all of a row is gathered before any is written.
         pieces = self._pieces(graph, node) if ring else 1
@@ -223,6 +228,10 @@ class _PlanarDepthwise(_Gather):
         if depthwise.skips_padding(node, q, shape[1], graph.tensors[node.output].shape[1]):
             pads = Pads(pads.top, 0, pads.bottom, 0)
         return Planar(shape, pads)
+
+    def flash_bytes(self, graph: Graph, node: Node) -> int:
+        assert isinstance(node, Depthwise)
+        return depthwise.constant_bytes(node) + depthwise.CODE_BYTES
 
     def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
         # Behind the pairs a row of padding, where the input has no slot for one.

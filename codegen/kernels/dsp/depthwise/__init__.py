@@ -157,6 +157,12 @@ def fastest(window: Window, epilogue: Epilogue, limit: int = CODE_BYTES) -> Dept
     return DepthwiseFunction(window, epilogue, code)
 
 
+def constant_bytes(node: Depthwise) -> int:
+    """Bytes of a layer's constants, about: a bias, a multiplier and words of two weights."""
+    words = 2 + node.kernel[0] * (1 + node.kernel[1] // 2)
+    return 4 * words * node.bias.size
+
+
 def packed_constants(window: Window, node: Depthwise, input_zero: int) -> NDArray[np.int32]:
     """Constants of a function.
 
