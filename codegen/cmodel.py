@@ -6,11 +6,15 @@ calls are made here.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codegen.ir import Graph, Shape
 from codegen.kernels.base import (
@@ -36,17 +40,39 @@ _CTYPES = {
     np.dtype(np.uint32): "uint32_t",
 }
 _NUMBERS_A_LINE = 24
+WEIGHTS, TABLES = "WEIGHTS", "TABLES"
+"""Sections of constants: macros of the generated C."""
+TEXT_LIMIT = 8 << 20
+"""Bytes of weights beyond which they are not written as text."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConstArray:
     """A constant array: ``const CTYPE NAME[LENGTH] = { LINES };``."""
 
     name: str
-    ctype: str
-    length: int
+    values: NDArray[Any]
     section: str
-    lines: tuple[str, ...]
+
+    @property
+    def ctype(self) -> str:
+        """C type of an element."""
+        return _CTYPES[self.values.dtype]
+
+    @property
+    def length(self) -> int:
+        """Number of elements."""
+        return self.values.size
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in flash."""
+        return self.values.nbytes
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The elements as text."""
+        return _lines([str(value) for value in self.values.tolist()], _NUMBERS_A_LINE)
 
 
 @dataclass(frozen=True)
@@ -150,6 +176,21 @@ class CModel:
     def all_arrays(self) -> tuple[ConstArray, ...]:
         """Constants of the layers and of the input conversion."""
         return self.arrays + ((self.pixel_tables,) if self.pixel_tables else ())
+
+    @functools.cached_property
+    def binary(self) -> tuple[tuple[ConstArray, int], ...]:
+        """The arrays in a binary file, each with its offset; none if all are small."""
+        weights = [array for array in self.arrays if array.section == WEIGHTS]
+        if sum(array.bytes for array in weights) <= TEXT_LIMIT:
+            return ()
+        ends = itertools.accumulate((-(-array.bytes // 4) * 4 for array in weights), initial=0)
+        return tuple(zip(weights, ends, strict=False))
+
+    @property
+    def text_arrays(self) -> tuple[ConstArray, ...]:
+        """The arrays that are written as C."""
+        binary = {array.name for array, _ in self.binary}
+        return tuple(array for array in self.all_arrays if array.name not in binary)
 
 
 _TAKEN = re.compile(r"std.*|thumbnet.*|board.*|port.*|count|faults|mem|runner|semihosting|startup")
@@ -299,11 +340,7 @@ def _constants(prefix: str, call: KernelCall) -> Iterator[ConstArray]:
 
 
 def _const_array(name: str, array: CArray) -> ConstArray:
-    values = array.values.reshape(-1)
-    texts = [str(value) for value in values.tolist()]
-    lines = _lines(texts, _NUMBERS_A_LINE)
-    section = "WEIGHTS" if array.is_weight else "TABLES"
-    return ConstArray(name, _CTYPES[values.dtype], len(values), section, lines)
+    return ConstArray(name, array.values.reshape(-1), WEIGHTS if array.is_weight else TABLES)
 
 
 def _lines(texts: list[str], a_line: int) -> tuple[str, ...]:

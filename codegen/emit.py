@@ -8,7 +8,7 @@ from pathlib import Path
 
 from codegen.boards import Board, Core
 from codegen.build import firmware_sources
-from codegen.cmodel import CModel, make_cmodel
+from codegen.cmodel import TABLES, WEIGHTS, CModel, make_cmodel
 from codegen.linker import Layout, linker_script
 from codegen.plan import Plan
 from codegen.render import render_model, render_template
@@ -25,11 +25,10 @@ class ConstantBytes:
 
 def constant_bytes(model: CModel) -> ConstantBytes:
     """Sizes of the constant arrays as they will lie in flash."""
-    width = {"int8_t": 1, "int16_t": 2, "int32_t": 4, "uint32_t": 4}
-    sums = {"WEIGHTS": 0, "TABLES": 0}
+    sums = {WEIGHTS: 0, TABLES: 0}
     for array in model.all_arrays:
-        sums[array.section] += array.length * width[array.ctype]
-    return ConstantBytes(sums["WEIGHTS"], sums["TABLES"])
+        sums[array.section] += array.bytes
+    return ConstantBytes(sums[WEIGHTS], sums[TABLES])
 
 
 def write_model(plan: Plan, name: str, folder: Path) -> CModel:
@@ -37,6 +36,11 @@ def write_model(plan: Plan, name: str, folder: Path) -> CModel:
     model = make_cmodel(plan, name)
     for file, text in render_model(model).items():
         (folder / file).write_text(text, encoding="ascii", newline="\n")
+    if model.binary:
+        with (folder / f"{name}_weights.bin").open("wb") as binary:
+            for array, offset in model.binary:
+                binary.write(bytes(offset - binary.tell()))
+                binary.write(array.values.astype(array.values.dtype.newbyteorder("<")).tobytes())
     return model
 
 
@@ -57,6 +61,7 @@ def write_firmware(folder: Path, name: str, board: Board, core: Core, layout: La
         board=board,
         core=core,
         sources=[source.name for source in own],
-        assembly=[path.name for path in folder.glob("*.S")],
+        objects=[path.stem for path in sorted(folder.glob("*.c"))],
+        assembly=[path.stem for path in sorted(folder.glob("*.S"))],
     )
     (folder / "Makefile").write_text(makefile, encoding="ascii", newline="\n")

@@ -44,7 +44,7 @@ def measure_model(folder: Path, name: str, core: Core, build_dir: Path) -> Model
 
     def build(source: Path) -> Path:
         target = build_dir / f"{source.stem}.o"
-        flags = (*core.gcc_flags, *_FLAGS, "-fstack-usage", f"-I{folder}")
+        flags = (*core.gcc_flags, *_FLAGS, "-fstack-usage", f"-I{folder}", f"-Wa,-I,{folder}")
         run([compiler, *flags, "-c", str(source), "-o", str(target)], _TIMEOUT)
         return target
 
@@ -64,7 +64,7 @@ def _assembly_stack(source: Path) -> int:
     if source.suffix != ".S":
         return 0
     frames = re.findall(r"^ +sub +sp, sp, #(\d+)$", source.read_text(encoding="ascii"), re.M)
-    return 9 * 4 + max(map(int, frames))
+    return 9 * 4 + max(map(int, frames), default=0)
 
 
 def _stack(usage: Path) -> int:

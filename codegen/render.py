@@ -56,6 +56,8 @@ def render_model(model: CModel) -> dict[str, str]:
         "thumbnet_check.h": text("thumbnet_check.h.jinja"),
         "thumbnet_model.h": text("thumbnet_model.h.jinja"),
     }
+    if model.binary:
+        files[f"{model.name}_binary.S"] = text("binary.S.jinja")
     assembly = functions(".S.jinja", (f for f in model.functions if f.assembly))
     if model.longest_row:
         files["thumbnet_dsp.h"] = text("thumbnet_dsp.h.jinja")

@@ -13,7 +13,7 @@ import pytest
 from helpers import has
 from tiny_graphs import TINY
 
-from codegen import simulate
+from codegen import cmodel, simulate
 from codegen.boards import CORES, load_board, load_core
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.fit import check_fit
@@ -34,8 +34,13 @@ def images_for(graph: Graph, count: int = 3) -> np.ndarray:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The folder of the V1-like network, moved away from where it was made."""
+def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the V1-like network, moved away from where it was made.
+
+    With the parameter ``binary`` its weights are taken for long ones.
+    """
+    if getattr(request, "param", "text") == "binary":
+        monkeypatch.setattr(cmodel, "TEXT_LIMIT", 100)
     made = tmp_path / "made"
     made.mkdir()
     board, core = load_board(BOARD), load_core("cortex-m4")
@@ -56,9 +61,16 @@ def make(folder: Path, *words: str) -> None:
     assert "warning" not in done.stderr
 
 
+weights = pytest.mark.parametrize("folder", ["text", "binary"], indirect=True)
+
+
+@weights
 @has("make")
 @has("gcc")
-def test_make_builds_a_library_and_a_runner(folder: Path) -> None:
+def test_make_builds_a_library_and_a_runner(folder: Path, request: pytest.FixtureRequest) -> None:
+    is_binary = "binary" in request.node.name
+    assert (folder / "v1_weights.bin").exists() == is_binary
+    assert ("WEIGHTS = {" in (folder / "v1_weights.c").read_text()) != is_binary
     make(folder)
     assert (folder / "build" / "host" / "libv1.a").exists()
     graph = TINY["v1"]()
@@ -74,6 +86,7 @@ def test_make_builds_a_library_and_a_runner(folder: Path) -> None:
         assert (folder / "trace.bin").exists() == ("CHECK=1" in words)
 
 
+@weights
 @pytest.mark.qemu
 @has("make")
 @has("arm-none-eabi-gcc")

@@ -102,13 +102,13 @@ class Sums:
     inputs may have a bias that outgrows every sum.
 
     Attributes:
-        weight: int64 [O, K].
+        weight: int8 [O, K].
         bias: int64 [O], zero points not folded in.
         multiplier: int32 [O].
         worst: The largest magnitude that a sum can have.
     """
 
-    weight: NDArray[np.int64]
+    weight: NDArray[np.int8]
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int32]
     worst: int
@@ -122,16 +122,17 @@ def sums_of(graph: Graph, conv: Conv) -> Sums:
     assert q is not None
     lo, hi = value_range(graph, conv.inputs[0])
     least, most = min(lo - q.zero_point, 0), max(hi - q.zero_point, 0)
-    weight = conv.weight.reshape(len(conv.weight), -1).astype(np.int64)
+    weight = conv.weight.reshape(len(conv.weight), -1)
     bias, multiplier = conv.bias.astype(np.int64), conv.requant.multiplier
-    positive, negative = np.maximum(weight, 0).sum(axis=1), np.minimum(weight, 0).sum(axis=1)
+    positive = np.maximum(weight, 0).sum(axis=1, dtype=np.int64)
+    negative = np.minimum(weight, 0).sum(axis=1, dtype=np.int64)
     largest = bias + positive * most + negative * least
     smallest = bias + positive * least + negative * most
     highest = requantize_exactly(largest, conv.requant).astype(np.int64)
     constant = requantize_exactly(smallest, conv.requant) == highest
     # 4 * (c - z) * 2^30 / 2^32, shifted left and right again
     fixed = 4 * (highest - conv.requant.zero_point)
-    weight = np.where(constant[:, None], 0, weight)
+    weight = np.where(constant[:, None], np.int8(0), weight)
     bias = np.where(constant, fixed, bias)
     multiplier = np.where(constant, 1 << (30 - conv.requant.shift), multiplier).astype(np.int32)
     sums = np.where(constant, fixed, np.maximum(np.abs(largest), np.abs(smallest)))
@@ -226,7 +227,7 @@ def variants(conv: Conv, pairs: int, pixels: int, rows: int) -> tuple[Variant, .
 
 def _pack(
     form: Form,
-    weight: NDArray[np.int64],
+    weight: NDArray[np.int8],
     bias: NDArray[np.int64],
     multiplier: NDArray[np.int32],
 ) -> tuple[CArray, CArray]:
@@ -240,10 +241,12 @@ def _pack(
     weight = np.pad(weight, ((0, fill), (0, 0))).reshape(-1, TILE, 2, inputs // 2)
     bias = np.pad(bias, (0, fill)).reshape(-1, TILE)
     multiplier = np.pad(multiplier, (0, fill)).reshape(-1, TILE)
-    words = np.stack([form.halfwords(group).transpose(2, 0, 1) for group in weight])
+    words = np.empty((len(weight), inputs // 2, form.words, 2), np.int16)
+    for group, packed in zip(weight, words, strict=True):
+        packed[...] = form.halfwords(group.astype(np.int64)).transpose(2, 0, 1)
     starts = np.array([form.start(group) for group in bias], np.int64)
     table = np.concatenate([starts.astype(np.uint32).view(np.int32), multiplier], axis=1)
-    return CArray("weight", words.astype(np.int16)), CArray("table", table)
+    return CArray("weight", words), CArray("table", table)
 
 
 def calls(
@@ -272,8 +275,8 @@ def calls(
     sums, planar = sums_of(graph, conv), rows.planar_out
     outputs = len(conv.weight)
     places = np.array(order)
-    weight = np.where(places == FILLER, 0, sums.weight[:, places])
-    bias = sums.bias - stored_zero * sums.weight.sum(axis=1)
+    weight = np.where(places == FILLER, np.int8(0), sums.weight[:, places])
+    bias = sums.bias - stored_zero * sums.weight.sum(axis=1, dtype=np.int64)
     offset = first_pixel * (1 if planar else outputs)
     made = []
     whole = outputs - outputs % TILE
