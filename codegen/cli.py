@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,6 @@ from codegen.console import ProgressBar, guarded
 
 if TYPE_CHECKING:
     from codegen.images import LabelOptions
-    from codegen.runs import SimulateReport
 
 app = typer.Typer(
     name="thumbnet",
@@ -47,6 +47,13 @@ class Kernels(str, Enum):
 
     dsp = "dsp"
     portable = "portable"
+
+
+class Engine(str, Enum):
+    """What computes the int8 outputs."""
+
+    host = "host"
+    simulator = "simulator"
 
 
 class Estimator(str, Enum):
@@ -281,21 +288,14 @@ def simulate(
     with ProgressBar() as progress:
         report = runs.simulate_model(out, images, limit, tuple(tensor or ()), progress)
     if result:
-        _save_npz(result, report)
+        _save_npz(result, report.arrays())
     tables.show(report.to_json(), tables.simulated, as_json)
 
 
-def _save_npz(path: Path, report: SimulateReport) -> None:
-    """Writes the arrays of a simulation, the file as a whole or not at all."""
+def _save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes arrays, the file as a whole or not at all."""
     import numpy as np
 
-    arrays: dict[str, Any] = {
-        "names": np.array(report.names),
-        "classes": report.classes,
-        "outputs": report.outputs,
-        "probabilities": report.probabilities,
-        **{f"tensor:{name}": values for name, values in report.tensors.items()},
-    }
     descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         # Not np.savez: on a full disk it leaves an archive that complains when it is collected.
@@ -330,14 +330,32 @@ def evaluate(
         int, typer.Option(help="Added to every class: 1 for a background class in front.")
     ] = 0,
     limit: Limit = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="What computes int8: the compiled C, or the simulator (same bytes)."),
+    ] = Engine.host,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Parts computed at once; one a core if left out.")
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler, tcp://HOST:PORT, whose workers compute."),
+    ] = None,
+    result: Annotated[
+        Path | None,
+        typer.Option("-o", "--result", help="Write every outcome and the confusions as .npz."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure top-1 and top-5 of the float network and of the int8 program."""
-    from codegen import runs, tables
+    from codegen import tables
+    from codegen.evaluate import evaluate_model
 
     labels = _labels(file_column, class_column, class_offset)
     with ProgressBar() as progress:
-        report = runs.evaluate_model(out, model, data, labels, limit, progress)
+        report = evaluate_model(out, model, data, labels, limit, progress, engine.value, jobs, dask)
+    if result is not None:
+        _save_npz(result, report.arrays())
     tables.show(report.to_json(), tables.evaluated, as_json)
 
 

@@ -12,7 +12,8 @@ import csv
 import io
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -36,8 +37,11 @@ from codegen.preprocess import (
 __all__ = [
     "Images",
     "LabelOptions",
+    "Pictures",
+    "decode",
     "for_channels",
     "load_images",
+    "open_pictures",
     "parse_preprocess",
     "pixel_table",
     "to_float",
@@ -81,6 +85,100 @@ class Images:
     labels: NDArray[np.int64] | None = None
 
 
+Encoded = bytes | Pixels
+"""A picture as it is stored: the bytes of a file, or pixels of any size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """An opened source, whose pictures are read when they are needed.
+
+    Attributes:
+        where: The source, for messages.
+        shape: ``(H, W, C)`` of the network's input.
+        preprocess: Its resize rule and channel order are applied.
+        names: As ``Images.names``.
+        labels: As ``Images.labels``.
+        read: Gives a picture by its index.
+    """
+
+    where: str
+    shape: Shape
+    preprocess: Preprocess
+    names: tuple[str, ...]
+    labels: NDArray[np.int64] | None
+    read: Callable[[int], Encoded]
+
+    def encoded(self, part: range) -> tuple[Encoded | ThumbnetError, ...]:
+        """Some pictures as they are stored; what cannot be read is an error in its place."""
+
+        def read(index: int) -> Encoded | ThumbnetError:
+            try:
+                return self.read(index)
+            # A damaged archive raises nearly anything, from zlib.error to NotImplementedError.
+            except Exception as error:
+                return ThumbnetError(_brief(error))
+
+        return tuple(read(index) for index in part)
+
+    def load(self) -> Images:
+        """All of them.
+
+        Raises:
+            ThumbnetError: One cannot be read.
+        """
+        everything = range(len(self.names))
+        pixels = decode(
+            self.where, self.names, self.encoded(everything), self.shape, self.preprocess
+        )
+        return Images(pixels, self.names, self.labels)
+
+
+def decode(
+    where: str,
+    names: Sequence[str],
+    encoded: Sequence[Encoded | ThumbnetError],
+    shape: Shape,
+    preprocess: Preprocess,
+) -> Pixels:
+    """Pictures as the network sees them.
+
+    Args:
+        where: The source, for messages.
+        names: Of the pictures.
+        encoded: The pictures, from ``Pictures.encoded``.
+        shape: ``(H, W, C)`` of the network's input.
+        preprocess: Its resize rule and channel order are applied; its numbers are not.
+
+    Returns:
+        uint8 [N, H, W, C].
+
+    Raises:
+        ThumbnetError: Some cannot be read; names them.
+    """
+    pixels = np.empty((len(names), *shape), np.uint8)
+    wrong = []
+    for i, (name, picture) in enumerate(zip(names, encoded, strict=True)):
+        try:
+            if isinstance(picture, ThumbnetError):
+                raise picture
+            pixels[i] = (
+                _decode(picture, shape, preprocess)
+                if isinstance(picture, bytes)
+                else _ordered(_fit(picture, shape, preprocess.resize), preprocess)
+            )
+        # A damaged picture raises nearly anything, from struct.error to SyntaxError.
+        except Exception as error:
+            wrong.append(f"{name} ({_brief(error)})")
+    if wrong:
+        shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
+        raise ThumbnetError(
+            f"{where}: {len(wrong)} of {len(names)} pictures cannot be read: {shown}. "
+            "Remove or replace them"
+        )
+    return pixels
+
+
 def load_images(
     source: Path,
     shape: Shape,
@@ -88,10 +186,23 @@ def load_images(
     limit: int | None = None,
     labels: LabelOptions | None = None,
 ) -> Images:
-    """Loads pictures in the size and channel order of a network, sorted by name.
+    """Reads pictures and brings them to the network's size: see ``open_pictures``."""
+    with open_pictures(source, shape, preprocess, limit, labels) as pictures:
+        return pictures.load()
+
+
+@contextmanager
+def open_pictures(
+    source: Path,
+    shape: Shape,
+    preprocess: Preprocess,
+    limit: int | None = None,
+    labels: LabelOptions | None = None,
+) -> Iterator[Pictures]:
+    """Opens pictures, to be brought to the network's size.
 
     Args:
-        source: Folder, zip, npz or one picture file.
+        source: A folder, .zip, .npz or one picture file.
         shape: ``(H, W, C)`` of the network's input.
         preprocess: Its resize rule and channel order are applied; its numbers are not.
         limit: At most so many pictures, evenly spaced in the sorted order; the others are not
@@ -111,22 +222,24 @@ def load_images(
             "declare channels=GRAY for one channel, RGB or BGR for three"
         )
     try:
-        if source.is_dir():
-            return _from_files(_Folder(source), shape, preprocess, limit, labels)
         if not source.exists():
             raise ThumbnetError(f"{source}: there is no such file or folder")
-        if _is_npz(source):
-            return _from_npz(source, shape, preprocess, limit, labels)
-        if source.suffix.lower() == ".zip":
+        if source.is_dir():
+            yield _from_files(_Folder(source), shape, preprocess, limit, labels)
+        elif _is_npz(source):
+            yield _from_npz(source, shape, preprocess, limit, labels)
+        elif source.suffix.lower() == ".zip":
             with _open_zip(source) as archive:
-                return _from_files(_Zip(source, archive), shape, preprocess, limit, labels)
-        if source.suffix.lower() in SUFFIXES:
-            return _from_files(_Folder(source.parent, source.name), shape, preprocess, limit, None)
+                yield _from_files(_Zip(source, archive), shape, preprocess, limit, labels)
+        elif source.suffix.lower() in SUFFIXES:
+            only = _Folder(source.parent, source.name)
+            yield _from_files(only, shape, preprocess, limit, None)
+        else:
+            raise ThumbnetError(
+                f"{source}: neither a folder, a picture ({', '.join(SUFFIXES)}), a .zip nor a .npz"
+            )
     except OSError as error:
         raise ThumbnetError(f"{source}: cannot be read: {error.strerror or error}") from error
-    raise ThumbnetError(
-        f"{source}: neither a folder, a picture ({', '.join(SUFFIXES)}), a .zip nor a .npz"
-    )
 
 
 def _is_npz(source: Path) -> bool:
@@ -187,28 +300,21 @@ def _from_files(
     preprocess: Preprocess,
     limit: int | None,
     options: LabelOptions | None,
-) -> Images:
+) -> Pictures:
     names = [name for name in source.files if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not names:
         raise ThumbnetError(f"{source.where}: holds no pictures ({', '.join(SUFFIXES)})")
     classes = _labels(source, names, options) if options else None
     chosen = _spread(len(names), limit)
     names = [names[i] for i in chosen]
-    pixels = np.empty((len(names), *shape), np.uint8)
-    wrong = []
-    for i, name in enumerate(names):
-        try:
-            pixels[i] = _decode(source.read(name), shape, preprocess)
-        # A damaged picture raises nearly anything, from struct.error to SyntaxError.
-        except Exception as error:
-            wrong.append(f"{name} ({_brief(error)})")
-    if wrong:
-        shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
-        raise ThumbnetError(
-            f"{source.where}: {len(wrong)} of {len(names)} pictures cannot be read: {shown}. "
-            "Remove or replace them"
-        )
-    return Images(pixels, tuple(names), None if classes is None else classes[chosen])
+    return Pictures(
+        source.where,
+        shape,
+        preprocess,
+        tuple(names),
+        None if classes is None else classes[chosen],
+        lambda index: source.read(names[index]),
+    )
 
 
 def _spread(count: int, limit: int | None) -> NDArray[np.int64]:
@@ -286,7 +392,7 @@ def _from_npz(
     preprocess: Preprocess,
     limit: int | None,
     options: LabelOptions | None,
-) -> Images:
+) -> Pictures:
     arrays = _read_npz(path, ("images", "labels") if options else ("images",))
     if "images" not in arrays:
         raise ThumbnetError(
@@ -310,12 +416,17 @@ def _from_npz(
             f"whole number for each of the {len(images)} pictures"
         )
     chosen = _spread(len(images), limit)
-    pixels = np.stack([_fit(images[i], shape, preprocess.resize) for i in chosen])
-    names = tuple(f"{path.name}[{i}]" for i in chosen)
-    if classes is None or options is None:
-        return Images(_ordered(pixels, preprocess), names)
-    shifted = _shifted(classes.astype(np.int64), options, str(path))
-    return Images(_ordered(pixels, preprocess), names, shifted[chosen])
+    shifted = None
+    if classes is not None and options is not None:
+        shifted = _shifted(classes.astype(np.int64), options, str(path))[chosen]
+    return Pictures(
+        str(path),
+        shape,
+        preprocess,
+        tuple(f"{path.name}[{i}]" for i in chosen),
+        shifted,
+        lambda index: np.asarray(images[chosen[index]]),
+    )
 
 
 def _read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,12 +87,14 @@ def new_folder(out: Path, force: bool) -> Iterator[Path]:
         ThumbnetError: ``out`` exists and must not be replaced, or its parent cannot be written.
     """
     _check_free(out, force)
+    # The name is known before the folder is: whenever an interruption comes, it can be removed.
+    work = out.parent / f".{out.name}.{secrets.token_hex(4)}"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise ThumbnetError(f"Cannot write to {out.parent}: {error.strerror}.") from error
-    try:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            work.mkdir(mode=0o700)
+        except OSError as error:
+            raise ThumbnetError(f"Cannot write to {out.parent}: {error.strerror}.") from error
         yield work
         work.chmod(0o777 & ~_umask())
         _check_free(out, force)  # again: something may have come there meanwhile

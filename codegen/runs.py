@@ -1,4 +1,4 @@
-"""What a user does with an output folder on the desk: simulate, evaluate, look inside."""
+"""What a user does with an output folder on the desk: simulate, look inside."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from codegen import simulate
 from codegen.errors import ThumbnetError
-from codegen.images import LabelOptions, load_images, to_float, to_int8
+from codegen.images import load_images, to_int8
 from codegen.ir import FloatArray, Graph, Int8Array
 from codegen.onnx_import import import_onnx
-from codegen.onnx_runtime import FloatModel
 from codegen.output import read_output
 from codegen.passes import simplify
 from codegen.preprocess import Pixels
 from codegen.progress import Progress, silent
-from codegen.zoo.defaults import default_model
 
 _CHUNK = 32
 """Images between two reports of progress."""
@@ -46,6 +44,16 @@ class SimulateReport:
     labels: tuple[str, ...]
     tensors: Mapping[str, Int8Array]
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What ``simulate -o`` writes."""
+        return {
+            "names": np.array(self.names),
+            "classes": self.classes,
+            "outputs": self.outputs,
+            "probabilities": self.probabilities,
+            **{f"tensor:{name}": values for name, values in self.tensors.items()},
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The document of ``simulate --json``."""
         images = []
@@ -60,33 +68,6 @@ class SimulateReport:
             }
             images.append(entry)
         return {"images": images}
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Shares in percent; None without labels."""
-
-    top1: float | None
-    top5: float | None
-
-
-@dataclass(frozen=True)
-class EvaluateReport:
-    """Float network and int8 program on the same pictures; shares in percent."""
-
-    images: int
-    float_: Accuracy
-    int8: Accuracy
-    agreement: float
-
-    def to_json(self) -> dict[str, Any]:
-        """The document of ``evaluate --json``."""
-        return {
-            "images": self.images,
-            "float": vars(self.float_),
-            "int8": vars(self.int8),
-            "agreement": self.agreement,
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,60 +142,6 @@ def simulate_model(
     )
 
 
-def evaluate_model(
-    out: Path,
-    model: Path | None,
-    data: Path,
-    labels: LabelOptions | None = None,
-    limit: int | None = None,
-    progress: Progress = silent,
-) -> EvaluateReport:
-    """Float network (onnxruntime) and int8 network (simulator) on the same pictures.
-
-    Args:
-        out: Folder made by ``compile``.
-        model: The ONNX file it was made from; None for the default model.
-        data: Pictures, with labels for an accuracy.
-        labels: Where the labels are.
-        limit: Pictures at most.
-        progress: Told the images done.
-
-    Raises:
-        ThumbnetError: As ``simulate_model``, or the file is of another network.
-    """
-    graph = read_output(out).graph
-    imported = import_onnx(model or default_model())
-    shapes = (imported.graph.input_tensor.shape, imported.graph.output_tensor.shape)
-    if shapes != (graph.input_tensor.shape, graph.output_tensor.shape):
-        raise ThumbnetError(
-            f"{imported.path} is not the model that {out} was made from: its input and output are "
-            f"{shapes[0]} and {shapes[1]}. Name the right file with --model."
-        )
-    loaded = load_images(data, graph.input_tensor.shape, graph.preprocess, limit, labels)
-    outputs = graph.output_tensor.size
-    if loaded.labels is not None and not 0 <= loaded.labels.min() <= loaded.labels.max() < outputs:
-        raise ThumbnetError(
-            f"{data} has labels from {loaded.labels.min()} to {loaded.labels.max()}, but the "
-            f"network has the classes 0 to {outputs - 1}. Is a --class-offset needed?"
-        )
-    kept = _simulate(graph, loaded.pixels, {graph.output}, progress)
-    integer = kept[graph.output].reshape(len(loaded.pixels), -1)
-    session = FloatModel(imported, threads=2)
-    real = np.concatenate(
-        [
-            session.run(to_float(loaded.pixels[i : i + _CHUNK], graph.preprocess))
-            for i in range(0, len(loaded.pixels), _CHUNK)
-        ]
-    ).reshape(integer.shape)
-    agreement = 100.0 * float((integer.argmax(axis=1) == real.argmax(axis=1)).mean())
-    return EvaluateReport(
-        len(integer),
-        _accuracy(real, loaded.labels),
-        _accuracy(integer, loaded.labels),
-        agreement,
-    )
-
-
 def info_model(path: Path) -> InfoReport:
     """Layers of an ONNX file or of an output folder.
 
@@ -238,15 +165,3 @@ def _simulate(
         parts.append(simulate.trace(graph, chunk, names))
         progress("simulating", min(start + _CHUNK, len(pixels)), len(pixels))
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
-
-
-def _accuracy(outputs: NDArray[Any], labels: NDArray[np.int64] | None) -> Accuracy:
-    """Shares of pictures whose label is the largest output, or among the five largest.
-
-    Of equal outputs the first counts as the larger one.
-    """
-    if labels is None:
-        return Accuracy(None, None)
-    order = np.argsort(-outputs.astype(np.float64), axis=1, kind="stable")[:, :5]
-    hits = order == labels[:, None]
-    return Accuracy(100.0 * float(hits[:, 0].mean()), 100.0 * float(hits.any(axis=1).mean()))

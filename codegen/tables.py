@@ -136,14 +136,36 @@ def _class(entry: Document) -> str:
 
 def evaluated(report: Document) -> Iterable[RenderableType]:
     """Accuracy of the float network and of the int8 program side by side, in percent."""
+    keys = ["top1"] + ["top5"] * (report["float"]["top5"] is not None)
+    between = report["intervals"]
     rows = [
-        (name, *(_percent(report[name][key]) for key in ("top1", "top5")))
+        (
+            name,
+            *(_percent(report[name][key]) for key in keys),
+            _between(between[name]),
+        )
         for name in ("float", "int8")
     ]
-    yield _table("", ("network", "top-1 %", "top-5 %"), rows, left=(0,))
+    names = ("network", *(f"top-{key[3]} %" for key in keys), "95 % of top-1")
+    if report["float"]["top1"] is not None:
+        yield _table("", names, rows, left=(0,))
+        yield Text(f"int8 - float: {_between(between['difference'], '+')} points of top-1 (95 %)")
     yield Text(
-        f"{_number(report['images'])} pictures; the two agree on {_percent(report['agreement'])} %"
+        f"{_number(report['images'])} pictures, {report['images_per_second']:.1f} a second; the "
+        f"two agree on {_percent(report['agreement'])} % ({_between(between['agreement'])}); "
+        f"outputs differ by {report['output_error']:.4g} on average"
     )
+    if report["confusions"]:
+        confused = [
+            (_short(c["class"]), _short(c["taken_for"]), _number(c["int8"]), _number(c["float"]))
+            for c in report["confusions"]
+        ]
+        names = ("class", "taken for", "by int8", "by float")
+        yield _table("most frequent mistakes", names, confused, left=(0, 1))
+
+
+def _between(ends: Sequence[float] | None, sign: str = "") -> str:
+    return "-" if ends is None else f"{ends[0]:{sign}.1f} to {ends[1]:{sign}.1f}"
 
 
 def described(report: Document) -> Iterable[RenderableType]:

@@ -78,10 +78,10 @@ class Report:
     document: dict[str, Any]
     equal: bool = True
     names: tuple[str, ...] = ("a.png", "b.png")
-    classes: Any = field(default_factory=lambda: np.array([3, 1]))
-    outputs: Any = field(default_factory=lambda: np.zeros((2, 10), np.int8))
-    probabilities: Any = field(default_factory=lambda: np.zeros((2, 10), np.float32))
-    tensors: dict[str, Any] = field(default_factory=lambda: {"a/b": np.ones(3, np.int8)})
+    tensors: dict[str, Any] = field(default_factory=lambda: {"tensor:a/b": np.ones(3, np.int8)})
+
+    def arrays(self) -> dict[str, Any]:
+        return {"names": np.array(self.names), **self.tensors}
 
     def to_json(self) -> dict[str, Any]:
         return self.document
@@ -100,9 +100,18 @@ SIMULATED = Report({"images": [{"name": "a.png", "class": 3, "label": "cat", "pr
 EVALUATED = Report(
     {
         "images": 1234,
+        "images_per_second": 21.5,
         "float": {"top1": 81.25, "top5": 99.0},
         "int8": {"top1": 81.0, "top5": 98.75},
         "agreement": 97.5,
+        "output_error": 0.0123,
+        "intervals": {
+            "float": [79.0, 83.3],
+            "int8": [78.7, 83.1],
+            "difference": [-1.1, 0.6],
+            "agreement": [96.5, 98.2],
+        },
+        "confusions": [{"class": "cat", "taken_for": "dog", "int8": 31, "float": 28}],
     }
 )
 
@@ -153,11 +162,13 @@ def work(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
         return called
 
-    modules = {name: types.ModuleType(f"codegen.{name}") for name in ("flow", "runs", "verify")}
+    names = ("evaluate", "flow", "runs", "verify")
+    modules = {name: types.ModuleType(f"codegen.{name}") for name in names}
     modules["flow"].CompileOptions = SimpleNamespace
     modules["flow"].compile_model = function("compile")
     modules["verify"].verify_model = function("verify")
-    for what in ("simulate", "evaluate", "info"):
+    modules["evaluate"].evaluate_model = function("evaluate")
+    for what in ("simulate", "info"):
         setattr(modules["runs"], f"{what}_model", function(what))
     for name, module in modules.items():
         monkeypatch.setitem(sys.modules, f"codegen.{name}", module)
@@ -251,8 +262,6 @@ class TestResults:
         run("simulate", "out", "--images", "pics", "-o", path, "--tensor", "a/b")
         with np.load(path) as result:
             assert result["names"].tolist() == ["a.png", "b.png"]
-            assert result["classes"].tolist() == [3, 1]
-            assert result["outputs"].dtype == np.int8
             assert result["tensor:a/b"].tolist() == [1, 1, 1]
         assert [p.name for p in tmp_path.iterdir()] == ["r"]
         assert work.calls[0][1][3] == ("a/b",)
