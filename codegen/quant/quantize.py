@@ -35,9 +35,12 @@ QMap = dict[str, QParams]
 def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     """The int8 graph.
 
+    What a quantized file says is kept: scales and zero points of tensors, and scales of weights,
+    whose integers are thereby the file's.
+
     Args:
         graph: A simplified float graph (no ``float_only`` operators).
-        ranges: Of every tensor, the input included.
+        ranges: Of every tensor that ``unscaled`` names.
 
     Returns:
         A graph with the same tensors and nodes, all integer.
@@ -51,19 +54,29 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize")
 
 
+def unscaled(graph: Graph) -> tuple[str, ...]:
+    """The tensors whose quantization must be found by calibration."""
+    return tuple(
+        name
+        for name, tensor in graph.tensors.items()
+        if tensor.q is None and not isinstance(graph.producer(name), MaxPool | Pad | Softmax)
+    )
+
+
 def choose_qparams(graph: Graph, ranges: Mapping[str, Range]) -> QMap:
-    """Quantization of every tensor: from its range, its operator, or its neighbour."""
+    """Quantization of every tensor: from the file, its range, its operator, or its neighbour."""
     qs: QMap = {}
-    for name in graph.tensors:
+    for name, tensor in graph.tensors.items():
         producer = graph.producer(name)
-        if isinstance(producer, Softmax):
+        if isinstance(producer, MaxPool | Pad):  # they move values: one scale on both sides
+            qs[name] = qs[producer.inputs[0]]
+        elif tensor.q is not None:
+            qs[name] = tensor.q
+        elif isinstance(producer, Softmax):
             qs[name] = softmax.OUTPUT
         else:
             bounds = getattr(producer, "bounds", NO_BOUNDS)
             qs[name] = activation_qparams(ranges[name], bounds, name)
-    for node in graph.nodes:  # these move values without computing: one scale on both sides
-        if isinstance(node, MaxPool | Pad):
-            qs[node.output] = qs[node.inputs[0]]
     return qs
 
 
@@ -76,14 +89,15 @@ def _refuse(node: Node, reason: str) -> ThumbnetError:
 
 def _epilogue(
     node: Conv | Depthwise, weight: NDArray[Any], qs: QMap
-) -> tuple[NDArray[np.int8], NDArray[np.int32], Requant]:
+) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
     """Integer weights [C, n], bias and requantization of a layer with float weights [C, n]."""
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
     bias = node.bias.astype(np.float64)
+    if node.weight_scale is not None:
+        return _given_epilogue(node, weight, bias, q_in, q_out)
     scales = weight_scales(weight, bias, q_in.scale)
     q_weight = np.clip(np.rint(weight / scales[:, None]), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int64)
     q_bias = np.rint(bias / (q_in.scale * scales)).astype(np.int64)
-    lo, hi = quantized_bounds(node.bounds, q_out)
 
     # A channel without weights is a constant: a bias alone, with a multiplier of 2**16 that gives
     # it back unchanged. (A scale too small for a multiplier needs no such care: with M = 0 the
@@ -94,12 +108,42 @@ def _epilogue(
     values = np.clip(np.rint(bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
     multiplier[constant] = 1 << (16 - shift) if shift <= 16 else 0
     q_bias[constant] = values[constant].astype(np.int64) << 16
+    requant = Requant(multiplier, shift, q_out.zero_point, *quantized_bounds(node.bounds, q_out))
+    return _proved(node, q_weight, q_bias, requant)
 
-    worst = largest_sum(q_weight, q_bias, shift)
+
+def _given_epilogue(
+    node: Conv | Depthwise,
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    q_in: QParams,
+    q_out: QParams,
+) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
+    """The epilogue where a quantized file gives the scales of the weights: its own integers."""
+    assert node.weight_scale is not None
+    scales = np.where(node.weight_scale > 0, node.weight_scale, 1.0)
+    q_weight = np.rint(weight / scales[:, None]).astype(np.int64)
+    q_bias = np.rint(bias / (q_in.scale * scales))
+    worst = np.abs(q_bias).max()
+    if worst >= ACCUMULATOR_LIMIT:
+        raise _refuse(node, f"its bias is {worst:.3g} and does not fit 32 bits")
+    multiplier, shift = multipliers(q_in.scale * scales / q_out.scale)
+    requant = Requant(multiplier, shift, q_out.zero_point, *quantized_bounds(node.bounds, q_out))
+    return _proved(node, q_weight, q_bias.astype(np.int64), requant)
+
+
+def _proved(
+    node: Conv | Depthwise,
+    weight: NDArray[np.int64],
+    bias: NDArray[np.int64],
+    requant: Requant,
+) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
+    """Weights in as few bits as hold them, bias and requantization, if no sum can overflow."""
+    worst = largest_sum(weight, bias, requant.shift)
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
-    requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
-    return q_weight.astype(np.int8), q_bias.astype(np.int32), requant
+    dtype = np.int8 if np.abs(weight).max() <= WEIGHT_MAX else np.int16
+    return weight.astype(dtype), bias.astype(np.int32), requant
 
 
 def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
@@ -111,21 +155,23 @@ def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
         bias=bias,
         bounds=NO_BOUNDS,
         requant=requant,
+        weight_scale=None,
     )
 
 
 def _depthwise(graph: Graph, node: Depthwise, qs: QMap) -> Node:
     height, width, channels, multiplier = node.weight.shape
-    if height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT:
-        raise _refuse(node, f"its {height}x{width} kernel has more than 500 positions")
     weight = node.weight.astype(np.float64).reshape(height * width, channels * multiplier).T
     q_weight, bias, requant = _epilogue(node, weight, qs)
+    if 256 * np.abs(q_weight.astype(np.int64)).sum(axis=1).max() >= FLOAT32_EXACT:
+        raise _refuse(node, f"its {height}x{width} kernel has too many positions")
     return replace(
         node,
         weight=np.ascontiguousarray(q_weight.T).reshape(node.weight.shape),
         bias=bias,
         bounds=NO_BOUNDS,
         requant=requant,
+        weight_scale=None,
     )
 
 
@@ -160,8 +206,12 @@ def _avgpool(graph: Graph, node: AvgPool, qs: QMap) -> Node:
 
 
 def _softmax(graph: Graph, node: Softmax, qs: QMap) -> Node:
-    channels = graph.tensors[node.output].shape[2]
-    return replace(node, table=Softmax.make_table(qs[node.inputs[0]].scale, channels))
+    channels, q = graph.tensors[node.output].shape[2], qs[node.output]
+    steps = round(1.0 / q.scale)
+    if not 0 < steps < 2**16:
+        raise _refuse(node, f"the scale of its output, {q.scale:g}, is none for shares of 1")
+    table = Softmax.make_table(qs[node.inputs[0]].scale, channels, steps)
+    return replace(node, table=table, steps=steps, zero_point=q.zero_point)
 
 
 def _unchanged(graph: Graph, node: Node, qs: QMap) -> Node:

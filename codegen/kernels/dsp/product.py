@@ -139,6 +139,8 @@ def refuses(graph: Graph, conv: Conv) -> str | None:
     """Why the product cannot compute a layer, or None if it can."""
     if conv.requant is None:
         return "not quantized"
+    if conv.weight.dtype != np.int8:
+        return "weights of more than 8 bits"
     worst = sums_of(graph, conv).worst
     if worst >= 1 << (_SUM_BITS - 1 - conv.requant.shift):
         return f"a sum may reach {worst:,}, more than {_SUM_BITS} bits"
