@@ -20,6 +20,7 @@ from codegen.images import load_images
 from codegen.ir import Graph, Preprocess
 from codegen.kernels.base import UNROLL
 from codegen.measure import ModelSizes, measure_model
+from codegen.onnx_export import write_qdq
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.onnx_import.quantized import OFFSETS
 from codegen.output import REPORT_NAME, new_folder
@@ -58,6 +59,7 @@ class CompileOptions:
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
+        emit_qdq: Also write the int8 network as an ONNX file, NAME_qdq.onnx.
     """
 
     out: Path
@@ -76,6 +78,7 @@ class CompileOptions:
     limit: int = 100
     build: bool = True
     force: bool = False
+    emit_qdq: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +185,8 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         name = c_identifier(options.name or (options.model or default_model()).stem)
         progress("writing C", 0, 1)
         save_graph(graph, folder / FILE_NAME)
+        if options.emit_qdq:
+            write_qdq(graph, folder / f"{name}_qdq.onnx")
         constants = constant_bytes(write_model(plan, name, folder))
         layout = check_fit(plan, constants, board, required=options.board is not None)
         if layout:
