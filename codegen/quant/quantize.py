@@ -127,7 +127,7 @@ def _given_epilogue(
     worst = np.abs(q_bias).max()
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its bias is {worst:.3g} and does not fit 32 bits")
-    multiplier, shift = multipliers(q_in.scale * scales / q_out.scale)
+    multiplier, shift = multipliers(q_in.scale * scales / q_out.scale, cut=False)
     requant = Requant(multiplier, shift, q_out.zero_point, *quantized_bounds(node.bounds, q_out))
     return _proved(node, q_weight, q_bias.astype(np.int64), requant)
 
