@@ -243,12 +243,13 @@ def with_nodes(graph: Graph, nodes: list[Node]) -> Graph:
     return replace(graph, nodes=tuple(nodes), tensors=tensors)
 
 
-def validate(graph: Graph, stage: str) -> Graph:
+def validate(graph: Graph, stage: str, integer: bool = False) -> Graph:
     """Checks the rules that every stage relies on and gives the graph back.
 
     Args:
         graph: The graph to check.
         stage: Name of the pass or stage that made it, for the message.
+        integer: It must be an int8 graph.
 
     Raises:
         ThumbnetError: A rule is broken. It is a defect of thumbnet, not of the model, unless the
@@ -277,8 +278,7 @@ def validate(graph: Graph, stage: str) -> Graph:
         available.add(node.output)
     rule(graph.output in available, f"output {graph.output!r} is never written")
     rule(set(graph.tensors) == available, "a tensor is described that nobody writes")
-    if not graph.quantized:
-        for node in graph.nodes:
-            known = getattr(node, "requant", None) is None
-            rule(known, f"{node.op} {node.name!r} is quantized, but not all of the graph is")
+    for node in graph.nodes if integer else ():
+        rule(node.integer, f"{node.op} {node.name!r} has no integer face")
+    rule(not integer or graph.quantized, "a tensor has no quantization")
     return graph

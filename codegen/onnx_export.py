@@ -148,6 +148,22 @@ def _pads(pads: Pads) -> list[int]:
     return [pads.top, pads.left, pads.bottom, pads.right]
 
 
+def _weight_scale(requant: Requant, q_in: QParams, q_out: QParams) -> NDArray[np.float32]:
+    """For each output channel the scale whose multiplier is the layer's.
+
+    The nearest float32 to it may be one beside that which a file gave.
+    """
+    wanted, unit = requant.multiplier, 2.0 ** (requant.shift - 32)
+    effective = np.where(wanted > 0, wanted * unit, _NOTHING)
+    nearest = (effective * q_out.scale / q_in.scale).astype(np.float32)
+    scale = nearest.copy()
+    for toward in (-np.inf, np.inf):
+        other = np.nextafter(nearest, np.float32(toward))
+        wrong = np.rint(q_in.scale * scale.astype(np.float64) / q_out.scale / unit) != wanted
+        scale = np.where(wrong, other, scale)
+    return np.asarray(scale, np.float32)
+
+
 def _convolution(maker: _Maker, node: Conv | Depthwise) -> None:
     assert node.requant is not None
     if isinstance(node, Conv):
@@ -155,9 +171,7 @@ def _convolution(maker: _Maker, node: Conv | Depthwise) -> None:
     else:
         weight = node.weight.transpose(2, 3, 0, 1)
         group, weight = len(weight), weight.reshape(-1, 1, *node.kernel)
-    ratio = maker.q(node.output).scale / maker.q(node.inputs[0]).scale
-    effective = node.requant.multiplier * 2.0 ** (node.requant.shift - 32)
-    scale = (np.where(effective > 0, effective, _NOTHING) * ratio).astype(np.float32)
+    scale = _weight_scale(node.requant, maker.q(node.inputs[0]), maker.q(node.output))
     bias_scale = scale * np.float32(maker.q(node.inputs[0]).scale)
     inputs = [
         maker.dequantized(node.inputs[0]),

@@ -51,7 +51,7 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     qs = choose_qparams(graph, ranges)
     nodes = tuple(_RULES[node.op](graph, node, qs) for node in graph.nodes)
     tensors = {name: replace(tensor, q=qs[name]) for name, tensor in graph.tensors.items()}
-    return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize")
+    return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize", integer=True)
 
 
 def unscaled(graph: Graph) -> tuple[str, ...]:
@@ -123,13 +123,23 @@ def _given_epilogue(
     assert node.weight_scale is not None
     scales = np.where(node.weight_scale > 0, node.weight_scale, 1.0)
     q_weight = np.rint(weight / scales[:, None]).astype(np.int64)
-    q_bias = np.rint(bias / (q_in.scale * scales))
-    worst = np.abs(q_bias).max()
-    if worst >= ACCUMULATOR_LIMIT:
-        raise _refuse(node, f"its bias is {worst:.3g} and does not fit 32 bits")
-    multiplier, shift = multipliers(q_in.scale * scales / q_out.scale, cut=False)
-    requant = Requant(multiplier, shift, q_out.zero_point, *quantized_bounds(node.bounds, q_out))
-    return _proved(node, q_weight, q_bias.astype(np.int64), requant)
+    q_bias = np.rint(bias / (q_in.scale * scales)).astype(np.int64)
+    scale = q_in.scale * scales / q_out.scale
+    multiplier, shift = multipliers(scale, cut=False)
+    lo, hi = quantized_bounds(node.bounds, q_out)
+
+    # A dead channel may have a scale so small that its bias outgrows 32 bits. If no input moves its
+    # output by more than a step it is taken for a constant; else the proof refuses it.
+    reach = 256 * np.abs(q_weight).sum(axis=1)
+    outgrown = (np.abs(q_bias) + reach) * 2.0**shift >= ACCUMULATOR_LIMIT
+    sums = np.stack([q_bias - reach, q_bias, q_bias + reach])
+    outputs = np.clip(np.rint(sums * scale) + q_out.zero_point, lo, hi).astype(np.int64)
+    constant = outgrown & (np.ptp(outputs, axis=0) <= 1)
+    q_weight[constant] = 0
+    q_bias[constant] = (outputs[1] - q_out.zero_point)[constant] << 16
+    multiplier[constant] = 1 << (16 - shift) if shift <= 16 else 0
+    requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
+    return _proved(node, q_weight, q_bias, requant)
 
 
 def _proved(

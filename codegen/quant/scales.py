@@ -46,7 +46,7 @@ def activation_qparams(observed: Range, bounds: Bounds, tensor: str) -> QParams:
     below = lo / (INT8_MIN - zero_point) if zero_point > INT8_MIN else 0.0
     widened = max(above, below)
     scale32 = np.float32(widened)
-    if scale32 < widened:
+    if float(scale32) < widened:
         scale32 = np.nextafter(scale32, np.float32(np.inf))
     return QParams(float(scale32), zero_point)
 
