@@ -20,7 +20,7 @@ from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from codegen import __version__
 from codegen.ir import INT8_MAX, INT8_MIN, Graph, Node, Pads, QParams, Requant
-from codegen.onnx_import.metadata import CLASSES_KEY, PREPROCESS_KEY
+from codegen.onnx_import.metadata import CHANNELS, CLASSES_KEY, PREPROCESS_KEY
 from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
 from codegen.ops.add import AddRequant
 
@@ -62,7 +62,9 @@ def qdq_model(graph: Graph) -> ModelProto:
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(made, opset_imports=opsets, ir_version=_IR_VERSION)
     model.producer_name, model.producer_version = "thumbnet", __version__
-    properties = {PREPROCESS_KEY: json.dumps(asdict(graph.preprocess))}
+    properties = {}
+    if CHANNELS[graph.preprocess.channels] == inputs:
+        properties[PREPROCESS_KEY] = json.dumps(asdict(graph.preprocess))
     if graph.classes:
         properties[CLASSES_KEY] = json.dumps(graph.classes)
     helper.set_model_props(model, properties)
