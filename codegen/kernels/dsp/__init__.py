@@ -67,7 +67,7 @@ class _Product(Kernel):
         conv = self.layers(graph, node)[-1]
         assert isinstance(conv, Conv)
         height, width, _ = graph.tensors[conv.output].shape
-        return product.variants(conv, len(self._order(graph, node)) // 2, width, height)
+        return product.variants(conv, self._order(graph, node), width, height)
 
     def scratch_bytes(self, graph: Graph, node: Node, ring: bool, whole: bool) -> int:
         return self._pairs_bytes(graph, node, whole)
