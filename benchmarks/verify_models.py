@@ -3,7 +3,7 @@
     python benchmarks/verify_models.py --models DIR --calibrate DIR_OR_FILE -o docs/measured.md
 
 Nothing is asserted: the table says what was equal and what it cost. Models whose name begins with
-``vww`` take pixel / 255, all others pixel / 127.5 - 1.
+``vww`` take pixel / 255, those with ``qdq`` in it bytes, all others pixel / 127.5 - 1.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main() -> None:
 
 def measure(model: Path, calibrate: Path, images: int) -> tuple[str, ...]:
     """One row of the table."""
-    preprocess = parse_preprocess("unit" if model.name.startswith("vww") else "signed")
+    spec = "unit" if model.name.startswith("vww") else "signed"
+    preprocess = parse_preprocess("raw" if "qdq" in model.name else spec)
     with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
         out = Path(work) / "out"
         started = time.perf_counter()

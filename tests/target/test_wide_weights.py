@@ -49,7 +49,7 @@ POINTWISE = [
     pointwise(*sizes)
     for sizes in ((8, 6, 5, 2), (7, 40, 8, 12), (4, 24, 16, 11), (1, 300, 30, 13), (5, 100, 9, 3))
 ]
-RANDOM = [widened(random_quantized(seed)[1], seed) for seed in range(40)]
+RANDOM = [widened(random_quantized(seed)[1], seed) for seed in range(30)]
 
 
 def of(graphs: list[Graph], budget: int | None = None) -> Batch:
