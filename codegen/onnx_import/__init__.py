@@ -148,7 +148,7 @@ def _import_node(builder: Builder, node: OnnxNode) -> None:
     if integers and node.op_type not in ON_INTEGERS:
         raise node.error(
             f"works on the integers of {integers[0]!r}; a DequantizeLinear is needed between. "
-            "Quantize the model to QDQ or QOperator form"
+            "Quantize the model to QDQ or QOperator form, or export it with a float input"
         )
     try:
         HANDLERS[node.op_type](builder, node)

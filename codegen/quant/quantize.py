@@ -106,10 +106,21 @@ def _epilogue(
     constant = ~q_weight.any(axis=1)
     multiplier, shift = multipliers(np.where(constant, 2.0**-16, scale))
     values = np.clip(np.rint(bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
-    multiplier[constant] = 1 << (16 - shift) if shift <= 16 else 0
-    q_bias[constant] = values[constant].astype(np.int64) << 16
+    _make_constant(constant, values.astype(np.int64), q_bias, multiplier, shift)
     requant = Requant(multiplier, shift, q_out.zero_point, *quantized_bounds(node.bounds, q_out))
     return _proved(node, q_weight, q_bias, requant)
+
+
+def _make_constant(
+    which: NDArray[np.bool_],
+    steps: NDArray[np.int64],
+    bias: NDArray[np.int64],
+    multiplier: NDArray[np.int32],
+    shift: int,
+) -> None:
+    """Gives channels without weights a bias and a multiplier that make ``steps``, in place."""
+    bias[which] = steps[which] << 16
+    multiplier[which] = 1 << (16 - shift) if shift <= 16 else 0
 
 
 def _given_epilogue(
@@ -123,7 +134,8 @@ def _given_epilogue(
     assert node.weight_scale is not None
     scales = np.where(node.weight_scale > 0, node.weight_scale, 1.0)
     q_weight = np.rint(weight / scales[:, None]).astype(np.int64)
-    q_bias = np.rint(bias / (q_in.scale * scales)).astype(np.int64)
+    bias_steps = np.rint(bias / (q_in.scale * scales))
+    q_bias = np.clip(bias_steps, -(2.0**62), 2.0**62).astype(np.int64)
     scale = q_in.scale * scales / q_out.scale
     multiplier, shift = multipliers(scale, cut=False)
     lo, hi = quantized_bounds(node.bounds, q_out)
@@ -132,12 +144,11 @@ def _given_epilogue(
     # output by more than a step it is taken for a constant; else the proof refuses it.
     reach = 256 * np.abs(q_weight).sum(axis=1)
     outgrown = (np.abs(q_bias) + reach) * 2.0**shift >= ACCUMULATOR_LIMIT
-    sums = np.stack([q_bias - reach, q_bias, q_bias + reach])
+    sums = np.stack([bias_steps - reach, bias_steps, bias_steps + reach])
     outputs = np.clip(np.rint(sums * scale) + q_out.zero_point, lo, hi).astype(np.int64)
     constant = outgrown & (np.ptp(outputs, axis=0) <= 1)
     q_weight[constant] = 0
-    q_bias[constant] = (outputs[1] - q_out.zero_point)[constant] << 16
-    multiplier[constant] = 1 << (16 - shift) if shift <= 16 else 0
+    _make_constant(constant, outputs[1] - q_out.zero_point, q_bias, multiplier, shift)
     requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
     return _proved(node, q_weight, q_bias, requant)
 
@@ -152,7 +163,10 @@ def _proved(
     worst = largest_sum(weight, bias, requant.shift)
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
-    dtype = np.int8 if np.abs(weight).max() <= WEIGHT_MAX else np.int16
+    largest = int(np.abs(weight).max())
+    if largest > np.iinfo(np.int16).max:
+        raise _refuse(node, f"a weight is {largest:,} steps and does not fit 16 bits")
+    dtype = np.int8 if largest <= WEIGHT_MAX else np.int16
     return weight.astype(dtype), bias.astype(np.int32), requant
 
 

@@ -432,3 +432,44 @@ def test_the_file_is_not_changed_for_onnxruntime(tmp_path: Path) -> None:
     kinds = [node.op_type for node in import_onnx(file).model.graph.node]
     assert kinds == [node.op_type for node in onnx.load(file).graph.node]
     assert "QLinearConv" in kinds
+
+
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator])
+def test_damaged_files_never_give_a_traceback(form: QuantFormat, tmp_path: Path) -> None:
+    """Inputs exchanged, left out or of other types: imported, or refused in words."""
+    net = Net((1, 3, 16, 16), opset=17)
+    path = net.save(tmp_path, small(net))
+    images = net.random.uniform(-1, 1, (4, 3, 16, 16)).astype(np.float32)
+    file = quantize_with_onnxruntime(path, Scheme(form, per_channel=True), tmp_path, images)
+    refused, rng = 0, np.random.default_rng(0)
+    for _ in range(120):
+        model = onnx.load(file)
+        _damage(model.graph, rng)
+        file.with_name("damaged.onnx").write_bytes(model.SerializeToString())
+        try:
+            int8_graph(file.with_name("damaged.onnx"))
+        except ThumbnetError as error:
+            refused += "internal error" not in str(error)
+            assert "internal error" not in str(error)
+    assert refused > 40
+
+
+def _damage(graph: onnx.GraphProto, rng: np.random.Generator) -> None:
+    node = graph.node[rng.integers(len(graph.node))]
+    index = int(rng.integers(len(node.input)))
+    constant = graph.initializer[rng.integers(len(graph.initializer))]
+    kind = rng.integers(6)
+    if kind == 0:
+        node.input[index] = constant.name
+    elif kind == 1:
+        node.input[index] = ""
+    elif kind == 2:
+        del node.input[index:]
+    elif kind == 3:
+        del node.attribute[:]
+    else:
+        values = onnx.numpy_helper.to_array(constant)
+        changed = values.astype(rng.choice(["int8", "uint8", "int32", "float32", "int64"]))
+        if kind == 5:
+            changed = changed.reshape(-1)[: max(1, changed.size // 2)]
+        constant.CopyFrom(onnx.numpy_helper.from_array(changed, constant.name))
