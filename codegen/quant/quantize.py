@@ -103,7 +103,7 @@ def _epilogue(
     # it back unchanged. (A scale too small for a multiplier needs no such care: with M = 0 the
     # output is the zero point, and the real value is within a quarter of a step of it.)
     scale = q_in.scale * scales / q_out.scale
-    constant = ~q_weight.any(axis=1)
+    constant = np.asarray(~q_weight.any(axis=1))
     multiplier, shift = multipliers(np.where(constant, 2.0**-16, scale))
     values = np.clip(np.rint(bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
     _make_constant(constant, values.astype(np.int64), q_bias, multiplier, shift)
