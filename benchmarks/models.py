@@ -41,5 +41,6 @@ def parse_arguments(description: str, images: int) -> Arguments:
 
 
 def preprocess_of(model: Path) -> Preprocess:
-    """Models whose name begins with ``vww`` take pixel / 255, all others pixel / 127.5 - 1."""
-    return parse_preprocess("unit" if model.name.startswith("vww") else "signed")
+    """``vww...`` takes pixel / 255, a quantized file pixels, all others pixel / 127.5 - 1."""
+    spec = "unit" if model.name.startswith("vww") else "signed"
+    return parse_preprocess("raw" if "qdq" in model.name else spec)

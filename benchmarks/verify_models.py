@@ -3,7 +3,7 @@
     python -m benchmarks.verify_models --models DIR --calibrate DIR_OR_FILE -o docs/measured.md
 
 Nothing is asserted: the table says what was equal and what it cost. Models whose name begins with
-``vww`` take pixel / 255, all others pixel / 127.5 - 1.
+``vww`` take pixel / 255, those with ``qdq`` in it bytes, all others pixel / 127.5 - 1.
 """
 
 from __future__ import annotations

@@ -119,7 +119,10 @@ def compile_(
     ] = None,
     calibrate: Annotated[
         Path | None,
-        typer.Option(help="Typical pictures: folder, .zip, or .npz with `images`."),
+        typer.Option(
+            help="Typical pictures: folder, .zip, or .npz with `images`. Not needed for a file "
+            "that is quantized already (QDQ or QOperator)."
+        ),
     ] = None,
     core: Annotated[
         str | None,
@@ -197,6 +200,13 @@ def compile_(
     force: Annotated[
         bool, typer.Option("--force", help="Replace OUT if thumbnet made it.")
     ] = False,
+    emit_qdq: Annotated[
+        bool,
+        typer.Option(
+            "--emit-qdq",
+            help="Also write the int8 network as OUT/NAME_qdq.onnx, for Netron and onnxruntime.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Turn an ONNX MobileNet into an int8 C program."""
@@ -223,6 +233,7 @@ def compile_(
         limit=images,
         build=not no_build,
         force=force,
+        emit_qdq=emit_qdq,
     )
     with ProgressBar() as progress:
         report = flow.compile_model(options, progress)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from codegen.boards import Board, Core, load_board, load_core
 from codegen.cmodel import c_identifier
 from codegen.emit import constant_bytes, write_firmware, write_model
@@ -18,15 +20,17 @@ from codegen.images import load_images
 from codegen.ir import Graph, Preprocess
 from codegen.kernels.base import UNROLL
 from codegen.measure import ModelSizes, measure_model
+from codegen.onnx_export import write_qdq
 from codegen.onnx_import import ImportedModel, import_onnx
+from codegen.onnx_import.quantized import OFFSETS
 from codegen.output import REPORT_NAME, new_folder
 from codegen.passes import simplify
 from codegen.plan import Plan, make_plan, stage_document
-from codegen.preprocess import for_channels, parse_preprocess, to_float
+from codegen.preprocess import for_channels, of_integers, parse_preprocess, to_float
 from codegen.progress import Progress, silent
 from codegen.quant.calibrate import calibrate
 from codegen.quant.channels import Simplified, drop_channels
-from codegen.quant.quantize import quantize
+from codegen.quant.quantize import quantize, unscaled
 from codegen.zoo.defaults import default_calibration, default_model
 
 DEFAULT_CORE = "cortex-m4"
@@ -56,6 +60,7 @@ class CompileOptions:
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
+        emit_qdq: Also write the int8 network as an ONNX file, NAME_qdq.onnx.
     """
 
     out: Path
@@ -75,6 +80,7 @@ class CompileOptions:
     limit: int = 100
     build: bool = True
     force: bool = False
+    emit_qdq: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +176,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         imported = import_onnx(options.model or default_model())
         warnings = list(imported.notes)
         float_graph = simplify(_declared(imported, options, warnings))
-        graph = _quantized(imported, float_graph, options, progress)
+        graph = _quantized(imported, float_graph, options, progress, warnings)
         simplified = drop_channels(graph) if options.simplify else None
         graph = simplified.graph if simplified else graph
         budget = options.flash_budget
@@ -182,6 +188,8 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         name = c_identifier(options.name or (options.model or default_model()).stem)
         progress("writing C", 0, 1)
         save_graph(graph, folder / FILE_NAME)
+        if options.emit_qdq:
+            write_qdq(graph, folder / f"{name}_qdq.onnx")
         constants = constant_bytes(write_model(plan, name, folder))
         layout = check_fit(plan, constants, board, required=options.board is not None)
         if layout:
@@ -212,6 +220,8 @@ def _target(options: CompileOptions) -> tuple[Board, Core]:
 def _declared(imported: ImportedModel, options: CompileOptions, warnings: list[str]) -> Graph:
     """The imported graph with its preprocessing and classes."""
     preprocess = options.preprocess or imported.preprocess
+    if imported.input_kind != "float":
+        return _with_integer_input(imported, preprocess, warnings)
     if preprocess is None:
         preprocess = parse_preprocess(DEFAULT_PREPROCESS)
         warnings.append(
@@ -226,22 +236,63 @@ def _declared(imported: ImportedModel, options: CompileOptions, warnings: list[s
     )
 
 
-def _quantized(
-    imported: ImportedModel, graph: Graph, options: CompileOptions, progress: Progress
+def _with_integer_input(
+    imported: ImportedModel, preprocess: Preprocess | None, warnings: list[str]
 ) -> Graph:
-    source = options.calibrate
+    """The imported graph of a file whose input is integers; the preprocessing tells which."""
+    graph, offset = imported.graph, OFFSETS[np.dtype(imported.input_kind)]
+    q, channels = graph.input_tensor.q, graph.input_tensor.shape[2]
+    assert q is not None
+    if preprocess is None:
+        preprocess = replace(parse_preprocess("raw"), mean=(128.0 - offset,) * 3)
+        what = "as they are" if offset else "less 128"
+        warnings.append(
+            f"The input is {imported.input_kind}: it is given the bytes of pixels {what}."
+        )
+    preprocess = of_integers(for_channels(preprocess, channels), q, offset)
+    return replace(graph, preprocess=preprocess, classes=imported.classes)
+
+
+def _quantized(
+    imported: ImportedModel,
+    graph: Graph,
+    options: CompileOptions,
+    progress: Progress,
+    warnings: list[str],
+) -> Graph:
+    source, wanted = options.calibrate, unscaled(graph)
+    if not wanted:
+        if source is not None:
+            warnings.append(
+                f"{imported.path.name} is quantized already: its scales are kept, and the "
+                "calibration images are not used."
+            )
+        return quantize(graph, {})
     if source is None and options.model is None:
         source = default_calibration()
     if source is None:
         raise ThumbnetError(
             "There are no calibration images. Give typical pictures with --calibrate DIR or "
             "--calibrate FILE.npz (about 100 are enough; no labels are needed)."
+            + _why_calibrate(imported, graph, wanted)
         )
     shape = graph.input_tensor.shape
     images = load_images(source, shape, graph.preprocess, options.limit)
     inputs = to_float(images.pixels, graph.preprocess)
     ranges = calibrate(imported, graph, inputs, options.estimator, progress)
     return quantize(graph, ranges, options.wide_depthwise)
+
+
+def _why_calibrate(imported: ImportedModel, graph: Graph, wanted: tuple[str, ...]) -> str:
+    """What a file that is quantized in part lacks; nothing for a float file."""
+    if all(tensor.q is None for tensor in graph.tensors.values()):
+        return ""
+    layer = graph.producer(wanted[0])
+    where = f"layer {layer.name!r}" if layer else "the input"
+    return (
+        f" {imported.path.name} is quantized, but {len(wanted)} of its tensors have no scale: the "
+        f"first is {wanted[0]!r}, of {where}. Or quantize the model with all its layers."
+    )
 
 
 def _measured(folder: Path, name: str, core: Core) -> ModelSizes:

@@ -58,7 +58,7 @@ def load_graph(path: Path) -> Graph:
             graph = _decode(document["graph"], arrays)
         if not isinstance(graph, Graph):
             raise ValueError("it holds no graph")
-        return validate(graph, "load")
+        return validate(graph, "load", integer=graph.input_tensor.q is not None)
     except ThumbnetError:
         raise
     except FileNotFoundError:

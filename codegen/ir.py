@@ -38,7 +38,10 @@ class QParams:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An activation: its name (as in the ONNX file), shape ``(H, W, C)`` and quantization."""
+    """An activation: its name (as in the ONNX file), shape ``(H, W, C)`` and quantization.
+
+    In a float graph ``q`` is what a quantized file says; None leaves it to calibration.
+    """
 
     name: str
     shape: Shape
@@ -164,6 +167,12 @@ class Node:
         """Number of trained values."""
         return 0
 
+    @property
+    def integer(self) -> bool:
+        """True if the node has all that its integer face needs."""
+        needed = (getattr(self, name, self) for name in ("requant", "table"))
+        return not self.float_only and all(value is not None for value in needed)
+
     def run_float(self, *xs: FloatArray) -> FloatArray:
         """The real function on float32 ``[N, H, W, C]`` arrays."""
         raise NotImplementedError
@@ -214,8 +223,9 @@ class Graph:
 
     @property
     def quantized(self) -> bool:
-        """True once every tensor has quantization parameters."""
-        return all(tensor.q is not None for tensor in self.tensors.values())
+        """True once every tensor has quantization parameters and every node is integer."""
+        known = all(tensor.q is not None for tensor in self.tensors.values())
+        return known and all(node.integer for node in self.nodes)
 
     def macs(self) -> int:
         """Multiply-adds of one inference."""
@@ -233,12 +243,13 @@ def with_nodes(graph: Graph, nodes: list[Node]) -> Graph:
     return replace(graph, nodes=tuple(nodes), tensors=tensors)
 
 
-def validate(graph: Graph, stage: str) -> Graph:
+def validate(graph: Graph, stage: str, integer: bool = False) -> Graph:
     """Checks the rules that every stage relies on and gives the graph back.
 
     Args:
         graph: The graph to check.
         stage: Name of the pass or stage that made it, for the message.
+        integer: It must be an int8 graph.
 
     Raises:
         ThumbnetError: A rule is broken. It is a defect of thumbnet, not of the model, unless the
@@ -267,9 +278,7 @@ def validate(graph: Graph, stage: str) -> Graph:
         available.add(node.output)
     rule(graph.output in available, f"output {graph.output!r} is never written")
     rule(set(graph.tensors) == available, "a tensor is described that nobody writes")
-    quantized = {tensor.q is not None for tensor in graph.tensors.values()}
-    rule(len(quantized) == 1, "some tensors are quantized and some are not")
-    if graph.quantized:
-        for node in graph.nodes:
-            rule(not node.float_only, f"{node.op} {node.name!r} has no integer face")
+    for node in graph.nodes if integer else ():
+        rule(node.integer, f"{node.op} {node.name!r} has no integer face")
+    rule(not integer or graph.quantized, "a tensor has no quantization")
     return graph

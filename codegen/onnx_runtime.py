@@ -1,17 +1,20 @@
-"""The float reference: the ONNX file itself, run by onnxruntime."""
+"""The reference: the ONNX file itself, float or quantized, run by onnxruntime."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from codegen.errors import ThumbnetError
 from codegen.ir import FloatArray
 from codegen.onnx_import import ImportedModel, View
 from codegen.onnx_import.load import first_line
+from codegen.onnx_import.quantized import OFFSETS
 
 BATCH_BYTES = 64 << 20
 """Bound on the activations of one batch that are handed out."""
@@ -121,7 +124,7 @@ class FloatModel:
     def _run(self, batch: FloatArray, names: tuple[str, ...]) -> dict[str, FloatArray]:
         source = self.imported.input_name
         wanted = [name for name in names if name != source]
-        feeds = {source: self.imported.input_view.from_nhwc(batch)}
+        feeds = {source: self.imported.input_view.from_nhwc(self._given(batch))}
         try:
             results = self._session.run(wanted, feeds) if wanted else []
         except Exception as error:  # onnxruntime has no common class for its exceptions
@@ -130,8 +133,27 @@ class FloatModel:
             ) from error
         values = {source: batch} if source in names else {}
         for name, result in zip(wanted, results, strict=True):
-            values[name] = self._as_nhwc(name, self.imported.views[name], result, len(batch))
+            view = self.imported.views[name]
+            values[name] = self._as_nhwc(name, view, self._real(view, result), len(batch))
         return values
+
+    def _given(self, batch: FloatArray) -> NDArray[Any]:
+        """Real inputs as the file takes them: as they are, or as integers."""
+        kind, q = self.imported.input_kind, self.imported.graph.input_tensor.q
+        if kind == "float" or q is None:
+            return batch
+        dtype = np.dtype(kind)
+        ends = np.iinfo(dtype)
+        values = np.rint(batch / q.scale) + (q.zero_point + OFFSETS[dtype])
+        return np.asarray(np.clip(values, ends.min, ends.max), dtype)
+
+    def _real(self, view: View, result: NDArray[Any]) -> FloatArray:
+        """What onnxruntime gives as real numbers."""
+        q = self.imported.graph.tensors[view.tensor].q
+        if result.dtype not in OFFSETS or q is None:
+            return np.asarray(result, np.float32)
+        zero = q.zero_point + OFFSETS[result.dtype]
+        return np.asarray((result.astype(np.float32) - zero) * np.float32(q.scale))
 
     def _as_nhwc(self, name: str, view: View, result: FloatArray, count: int) -> FloatArray:
         """The value as ``[count, H, W, C]``.

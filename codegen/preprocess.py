@@ -87,6 +87,20 @@ def for_channels(preprocess: Preprocess, channels: int) -> Preprocess:
     return fitted
 
 
+def of_integers(preprocess: Preprocess, q: QParams, offset: int) -> Preprocess:
+    """The preprocessing to real numbers from one to the integers that a model takes.
+
+    Args:
+        preprocess: How a pixel becomes one of the model's own integers: raw if the model takes the
+            bytes of a picture.
+        q: Quantization of the model's input, in int8.
+        offset: What is subtracted of the model's integers to make them int8.
+    """
+    zero = q.zero_point + offset
+    mean = tuple(m + zero * s for m, s in zip(preprocess.mean, preprocess.std, strict=True))
+    return replace(preprocess, mean=mean, std=tuple(s / q.scale for s in preprocess.std))
+
+
 def to_float(pixels: Pixels, preprocess: Preprocess) -> FloatArray:
     """The real input of the network: ``(pixel - mean) / std``.
 

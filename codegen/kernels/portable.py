@@ -1,7 +1,8 @@
 """The portable family: C99 for every core and the host, on int8 tensors in NHWC order.
 
 Weights of convolutions are stored four output channels together, ``[O / 4][...][4]``, the last
-group filled up with zeros, so that one pass over the inputs serves four accumulators.
+group filled up with zeros, so that one pass over the inputs serves four accumulators. They are
+bytes unless the layer has one that needs more bits; then all of the layer's are halfwords.
 """
 
 from __future__ import annotations
@@ -83,11 +84,16 @@ def _window(
     }
 
 
-def _pack_channels(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+def _weight_type(weight: NDArray[Any]) -> str:
+    """C type of a layer's weights."""
+    return "int8_t" if weight.dtype == np.int8 else "int16_t"
+
+
+def _pack_channels(weight: NDArray[Any]) -> NDArray[Any]:
     """[O, n] -> [ceil(O / 4), n, 4]."""
     outputs, n = weight.shape
     groups = -(-outputs // CHANNEL_TILE)
-    padded = np.zeros((groups * CHANNEL_TILE, n), np.int8)
+    padded = np.zeros((groups * CHANNEL_TILE, n), weight.dtype)
     padded[:outputs] = weight
     return np.ascontiguousarray(padded.reshape(groups, CHANNEL_TILE, n).transpose(0, 2, 1))
 
@@ -159,6 +165,7 @@ class Pointwise(_Portable):
             "outputs": outputs,
             "pixel_tiles": _tiles(pixels, PIXEL_TILE, pixels % PIXEL_TILE),
             "channel_tiles": _channel_tiles(outputs),
+            "weight_type": _weight_type(weight),
             **_epilogue(node.requant),
         }
         return KernelCall(
@@ -184,6 +191,7 @@ class DirectConv(_Portable):
             **_sizes(*_shapes(graph, node), rows),
             **_window(node),
             "channel_tiles": _channel_tiles(len(node.weight)),
+            "weight_type": _weight_type(weight),
             "input_zero": _q(graph, node.inputs[0]).zero_point,
             **_epilogue(node.requant),
         }
@@ -207,7 +215,7 @@ class DepthwiseConv(_Portable):
             **_sizes(shape, out, rows),
             **_window(node),
             "multiplier": node.multiplier,
-            "weight_type": f"{node.weight.dtype}_t",
+            "weight_type": _weight_type(node.weight),
             "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
             "input_zero": _q(graph, node.inputs[0]).zero_point,
             **_epilogue(node.requant),
@@ -325,6 +333,8 @@ class SoftmaxKernel(_Portable):
             **_row_bytes(rows, pixels * channels, pixels * channels),
             "pixels": pixels,
             "channels": channels,
+            "steps": node.steps,
+            "output_zero": node.zero_point,
         }
         return KernelCall(parameters, (CArray("table", node.table),), at_once=rows.whole)
 

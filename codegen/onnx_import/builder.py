@@ -30,6 +30,9 @@ class Builder:
         views: Values that depend on the input, by ONNX name.
         tensors: Tensors of the new graph.
         nodes: Nodes of the new graph.
+        steps: For constants that were dequantized the scale of each value, by ONNX name.
+        integers: Values that are integers, between QuantizeLinear and DequantizeLinear, by ONNX
+            name, and what is subtracted of them to make them int8.
     """
 
     path: Path
@@ -39,6 +42,8 @@ class Builder:
     views: dict[str, View] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
+    steps: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    integers: dict[str, int] = field(default_factory=dict)
 
     def view(self, node: OnnxNode, index: int = 0) -> View:
         """Input ``index`` of ``node``, which must depend on the graph's input.

@@ -51,6 +51,9 @@ FOLDABLE = frozenset((
 ))
 # fmt: on
 
+REARRANGING = frozenset(("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"))
+"""Operators whose result holds the values of their first input in another order or shape."""
+
 
 def _alone(node: OnnxNode, opset: int) -> ModelProto:
     """A model of one node."""

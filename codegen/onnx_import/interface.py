@@ -10,6 +10,9 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from codegen.errors import ThumbnetError
 from codegen.ir import Shape
 
+KINDS = {TensorProto.FLOAT: "float", TensorProto.UINT8: "uint8", TensorProto.INT8: "int8"}
+"""Types of an input."""
+
 
 @dataclass(frozen=True)
 class Input:
@@ -19,11 +22,13 @@ class Input:
         name: Its ONNX name.
         dims: The three dimensions after the batch.
         batch: 1 if the file fixes the batch, None if it is symbolic.
+        kind: Its type: ``float``, ``uint8`` or ``int8``.
     """
 
     name: str
     dims: tuple[int, int, int]
     batch: int | None
+    kind: str = "float"
 
     def shape(self, layout: str) -> Shape:
         """``(H, W, C)`` if the dimensions are ordered as ``layout``."""
@@ -41,7 +46,8 @@ def find_input(graph: GraphProto, path: Path) -> Input:
     """The input of ``graph`` that is no initializer.
 
     Raises:
-        ThumbnetError: There is not exactly one, or it is no float picture of a fixed size.
+        ThumbnetError: There is not exactly one, or it is no picture of a fixed size in a
+            type that is supported.
     """
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
@@ -52,14 +58,14 @@ def find_input(graph: GraphProto, path: Path) -> Input:
         )
     value = inputs[0]
     kind = value.type.tensor_type.elem_type
-    if not value.type.HasField("tensor_type") or kind != TensorProto.FLOAT:
+    if not value.type.HasField("tensor_type") or kind not in KINDS:
         known = kind in TensorProto.DataType.values()
         name = TensorProto.DataType.Name(kind).lower() if known else str(kind)
         raise ThumbnetError(
-            f"{path}: the input {value.name!r} has the type {name}; only float is supported. "
-            "Export a float model."
+            f"{path}: the input {value.name!r} has the type {name}; float, uint8 and int8 are "
+            "supported. Export a float model, or one quantized to 8 bits."
         )
-    return Input(value.name, *_input_shape(value, path))
+    return Input(value.name, *_input_shape(value, path), KINDS[kind])
 
 
 def _input_shape(value: ValueInfoProto, path: Path) -> tuple[tuple[int, int, int], int | None]:

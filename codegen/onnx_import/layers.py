@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
 from codegen.onnx_import.window import pads_of, pair, refuse_dilation
 from codegen.ops import Conv, Depthwise
+
+_SAME_SCALE = 1e-5
+"""Relative difference of two scales that are one, rounded differently."""
 
 
 def conv(builder: Builder, node: OnnxNode) -> None:
@@ -46,19 +50,59 @@ def conv(builder: Builder, node: OnnxNode) -> None:
         raise node.error(
             f"has bias {node.inputs[2]!r} of shape {list(bias.shape)} for {outputs} channels"
         )
+    scale = _scale_of_outputs(node, builder.steps.get(node.inputs[1]))
+    bias = _exact_bias(builder, node, view, bias, scale)
     made: Conv | Depthwise
     if groups == 1:
         taps = as_float32(node, weight.transpose(0, 2, 3, 1), "weight")
-        made = Conv(
-            node.name, (view.tensor,), node.outputs[0], taps, as_float32(node, bias, "bias")
-        )
+        made = Conv(node.name, (view.tensor,), node.outputs[0], taps, bias)
     else:
         by_channel = weight.reshape(channels, outputs // channels, *kernel)
         taps = as_float32(node, by_channel.transpose(2, 3, 0, 1), "weight")
-        made = Depthwise(
-            node.name, (view.tensor,), node.outputs[0], taps, as_float32(node, bias, "bias")
+        made = Depthwise(node.name, (view.tensor,), node.outputs[0], taps, bias)
+    made = replace(made, stride=stride, pads=pads, weight_scale=scale)
+    builder.emit(node, made, "NCHW")
+
+
+def _scale_of_outputs(
+    node: OnnxNode, steps: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """One scale an output channel from one a weight, [O, ...]; None if they are not quantized.
+
+    Raises:
+        ThumbnetError: An output channel has weights of several scales.
+    """
+    if steps is None:
+        return None
+    of_channel = steps.reshape(len(steps), -1)
+    if (of_channel != of_channel[:, :1]).any():
+        raise node.error(
+            f"has several scales for the weights {node.inputs[1]!r} of one output channel; one a "
+            "tensor or one an output channel is supported. Quantize the model again"
         )
-    builder.emit(node, replace(made, stride=stride, pads=pads), "NCHW")
+    return np.ascontiguousarray(of_channel[:, 0])
+
+
+def _exact_bias(
+    builder: Builder,
+    node: OnnxNode,
+    view: View,
+    bias: NDArray[np.float64],
+    scale: NDArray[np.float64] | None,
+) -> NDArray[Any]:
+    """The bias, in float32 unless the weights are quantized.
+
+    A quantized bias has, up to rounding to float32, the scale of the sums: its integers are kept.
+    """
+    if scale is None:
+        return as_float32(node, bias, "bias")
+    steps = builder.steps.get(node.inputs[2]) if node.given(2) else None
+    q = builder.tensors[view.tensor].q
+    if steps is None or q is None:
+        return bias
+    steps, wanted = np.broadcast_to(steps.reshape(-1), bias.shape), q.scale * scale
+    same = np.abs(steps - wanted) <= _SAME_SCALE * wanted
+    return np.where(same, np.rint(bias / steps) * wanted, bias)
 
 
 def gemm(builder: Builder, node: OnnxNode) -> None:
@@ -69,8 +113,9 @@ def gemm(builder: Builder, node: OnnxNode) -> None:
         raise node.error("has transA = 1, which mixes the images of a batch; it is not supported")
     if len(view.dims) != 2 or matrix.ndim != 2:
         raise node.error(f"needs matrices, but {node.inputs[0]!r} has shape {view.onnx_shape}")
+    steps = builder.steps.get(node.inputs[1])
     if node.integer("transB", 0):
-        matrix = matrix.T
+        matrix, steps = matrix.T, None if steps is None else steps.T
     bias = np.zeros(matrix.shape[1])
     if node.given(2):
         given = builder.numbers(node, 2, "bias")
@@ -82,7 +127,10 @@ def gemm(builder: Builder, node: OnnxNode) -> None:
                 f"{matrix.shape[1]} outputs"
             ) from None
         bias = node.number("beta", 1.0) * row[0]
-    _dense(builder, node, view, node.number("alpha", 1.0) * matrix, bias)
+    alpha = node.number("alpha", 1.0)
+    if steps is not None:
+        steps = abs(alpha) * steps
+    _dense(builder, node, view, alpha * matrix, bias, steps)
 
 
 def matmul(builder: Builder, node: OnnxNode) -> None:
@@ -93,11 +141,12 @@ def matmul(builder: Builder, node: OnnxNode) -> None:
             "on the right (a dense layer) is supported"
         )
     matrix = builder.numbers(node, 1, "weight")
+    steps = builder.steps.get(node.inputs[1])
     while matrix.ndim > 2 and matrix.shape[0] == 1:
-        matrix = matrix[0]
+        matrix, steps = matrix[0], None if steps is None else steps[0]
     if matrix.ndim != 2:
         raise node.error(f"needs a matrix, but {node.inputs[1]!r} has shape {list(matrix.shape)}")
-    _dense(builder, node, builder.view(node), matrix, np.zeros(matrix.shape[1]))
+    _dense(builder, node, builder.view(node), matrix, np.zeros(matrix.shape[1]), steps)
 
 
 def _dense(
@@ -106,8 +155,12 @@ def _dense(
     view: View,
     matrix: NDArray[np.float64],
     bias: NDArray[np.float64],
+    steps: NDArray[np.float64] | None,
 ) -> None:
-    """The product of the last dimension of ``view`` with ``matrix`` [inputs, outputs]."""
+    """The product of the last dimension of ``view`` with ``matrix`` [inputs, outputs].
+
+    ``steps`` are the scales of the matrix if it was quantized.
+    """
     *outer, last = view.dims
     inputs, outputs = matrix.shape
     if inputs != view.onnx_shape[-1]:
@@ -124,11 +177,13 @@ def _dense(
     # The columns of the matrix are laid out as the input is: as if they were images.
     whole = View.of(view.tensor, view.shape, ("N", last))
     weight = matrix.T.reshape(outputs, 1, 1, inputs) if left else whole.to_nhwc(matrix.T)
+    scale = _scale_of_outputs(node, None if steps is None else steps.T)
     made = Conv(
         node.name,
         (view.tensor,),
         node.outputs[0],
         as_float32(node, weight, "weight"),
-        as_float32(node, bias, "bias"),
+        _exact_bias(builder, node, view, bias, scale),
+        weight_scale=scale,
     )
     builder.emit(node, made, (*outer, "C"))

@@ -16,11 +16,14 @@ from codegen.onnx_import.view import View
 class ImportedModel:
     """A float graph and its source.
 
+    Tensors of a quantized file know their quantization.
+
     Attributes:
         graph: The float graph; its tensors are named as the ONNX values they come from.
         path: The ONNX file.
         input_name: Name of the ONNX input, also of the graph's.
         input_layout: ``NHWC`` or ``NCHW``: the order of the dimensions of the ONNX input.
+        input_kind: ``float``, ``uint8`` or ``int8``: the type of the ONNX input.
         output_name: Name of the ONNX output. The graph's output may have another name, when the
             ONNX output only reshapes it.
         batch: 1 if the file fixes the batch, None if it is symbolic.
@@ -35,6 +38,7 @@ class ImportedModel:
     path: Path
     input_name: str
     input_layout: str
+    input_kind: str
     output_name: str
     batch: int | None
     views: Mapping[str, View]

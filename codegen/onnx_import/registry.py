@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from codegen.onnx_import import elementwise, layers, pool, shapes
+from codegen.onnx_import import elementwise, layers, pool, quantized, shapes
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 
@@ -18,6 +18,7 @@ HANDLERS: Mapping[str, Handler] = {
     "CastLike": shapes.cast_like,
     "Clip": elementwise.clip,
     "Conv": layers.conv,
+    "DequantizeLinear": quantized.dequantize_linear,
     "Div": elementwise.divide,
     "Dropout": shapes.dropout,
     "Flatten": shapes.flatten,
@@ -31,6 +32,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Min": elementwise.minimum,
     "Mul": elementwise.multiply,
     "Pad": shapes.pad,
+    "QuantizeLinear": quantized.quantize_linear,
     "ReduceMax": pool.reduce_max,
     "ReduceMean": pool.reduce_mean,
     "Relu": elementwise.relu,
@@ -48,11 +50,15 @@ HANDLERS: Mapping[str, Handler] = {
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
 
 # fmt: off
-QUANTIZED = frozenset((
-    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
-    "ConvInteger", "MatMulInteger", "QLinearAdd", "QLinearMul", "QLinearAveragePool",
-    "QLinearGlobalAveragePool", "QLinearConcat", "QLinearSoftmax", "QLinearSigmoid",
-    "QLinearLeakyRelu", "QGemm",
+ON_INTEGERS = frozenset((
+    "DequantizeLinear", "Dropout", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Pad",
+    "ReduceMax", "Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze",
 ))
+"""Operators that may stand between QuantizeLinear and DequantizeLinear: they move values."""
+
+UNKNOWN_SCALES = frozenset((
+    "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
+))
+"""Operators of dynamically quantized files, whose scales are found anew for each picture."""
 # fmt: on
-"""Operators of quantized files, whatever their domain."""

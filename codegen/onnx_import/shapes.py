@@ -176,4 +176,10 @@ def _fill(builder: Builder, node: OnnxNode) -> float:
         values = builder.numbers(node, 2, "fill value")
     if values.size != 1 or not np.isfinite(values).all():
         raise node.error("needs one finite number to fill with")
-    return float(values.reshape(-1)[0])
+    value, name = float(values.reshape(-1)[0]), node.inputs[0]
+    if name in builder.integers:
+        q = builder.tensors[builder.views[name].tensor].q
+        if q is None:
+            raise node.error(f"pads the integers {name!r} before their scale is known")
+        return q.scale * (value - builder.integers[name] - q.zero_point)
+    return value

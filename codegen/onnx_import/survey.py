@@ -9,7 +9,10 @@ from onnx import AttributeProto, GraphProto
 from codegen.errors import ThumbnetError
 from codegen.onnx_import.constants import FOLDABLE
 from codegen.onnx_import.node import OnnxNode
-from codegen.onnx_import.registry import CONTROL_FLOW, HANDLERS, QUANTIZED
+from codegen.onnx_import.registry import CONTROL_FLOW, HANDLERS, UNKNOWN_SCALES
+
+DEQUANTIZING = frozenset(("QuantizeLinear", "DequantizeLinear"))
+"""Operators that have a handler for constants, too."""
 
 LISTED = 12
 """Nodes that a message names before it counts the rest."""
@@ -31,21 +34,6 @@ def live_nodes(graph: GraphProto, path: Path, output: str) -> list[OnnxNode]:
                 live.add(node.index)
                 waiting += node.inputs
     return [node for node in nodes if node.index in live]
-
-
-def refuse_quantized(nodes: list[OnnxNode], path: Path) -> None:
-    """Refuses a file that is quantized already.
-
-    Raises:
-        ThumbnetError: A node quantizes or works on integers.
-    """
-    quantized = [node for node in nodes if node.op_type in QUANTIZED]
-    if quantized:
-        raise ThumbnetError(
-            f"{path} is a quantized model ({len(quantized)} nodes such as {quantized[0].label}). "
-            "Quantized ONNX files are not supported yet: give the float model that it was made "
-            "from; thumbnet quantizes it itself."
-        )
 
 
 def refuse_incomplete(nodes: list[OnnxNode], known: set[str]) -> None:
@@ -100,9 +88,12 @@ def refuse_unsupported(nodes: list[OnnxNode], path: Path, source: str) -> None:
     if unsupported:
         control = any(node.op_type in CONTROL_FLOW for node in unsupported)
         hint = " If, Loop and Scan: export the model for inference, without control flow."
+        dynamic = any(node.op_type in UNKNOWN_SCALES for node in unsupported)
+        static = " Dynamically quantized models: quantize statically, or give the float model."
         raise ThumbnetError(
             f"{path} has operators that are not supported: {_listed(unsupported)}."
             + (hint if control else "")
+            + (static if dynamic else "")
             + f" Supported are {', '.join(sorted(HANDLERS))}."
         )
     _refuse_second_outputs(nodes)
@@ -113,7 +104,7 @@ def _supported(node: OnnxNode, active: bool) -> bool:
         return False
     if any(a.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for a in node.proto.attribute):
         return False
-    return node.op_type in (HANDLERS if active else FOLDABLE)
+    return node.op_type in (HANDLERS if active else FOLDABLE | DEQUANTIZING)
 
 
 def _refuse_second_outputs(nodes: list[OnnxNode]) -> None:

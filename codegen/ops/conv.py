@@ -18,12 +18,14 @@ class Conv(Node):
     """2-D convolution, dilation 1, groups 1.
 
     Attributes:
-        weight: [O, KH, KW, I], float32 or int8.
+        weight: [O, KH, KW, I], float32, int8, or int16 where int8 is too narrow.
         bias: [O], float32 or int32.
         stride: Rows, columns.
         pads: Filled with real zero.
         bounds: Clip of the result in real numbers; in an integer graph part of ``requant``.
         requant: None in a float graph.
+        weight_scale: float64 [O], in a float graph: the scales that a quantized file gives the
+            weights of each output channel; None leaves them to quantization.
     """
 
     op: ClassVar[str] = "conv"
@@ -34,6 +36,7 @@ class Conv(Node):
     pads: Pads = Pads()
     bounds: Bounds = NO_BOUNDS
     requant: Requant | None = None
+    weight_scale: NDArray[np.float64] | None = None
 
     @property
     def kernel(self) -> Size:

@@ -18,12 +18,15 @@ class Depthwise(Node):
     """Depthwise 2-D convolution, dilation 1; output channel ``c * m + j`` reads input channel c.
 
     Attributes:
-        weight: [KH, KW, C, m], float32, int8 or (wide) int16, m the channel multiplier.
+        weight: [KH, KW, C, m], m the channel multiplier; float32, int8, or int16 by choice or where
+            int8 is too narrow.
         bias: [C * m], float32 or int32.
         stride: Rows, columns.
         pads: Filled with real zero.
         bounds: Clip of the result in real numbers; in an integer graph part of ``requant``.
         requant: None in a float graph.
+        weight_scale: float64 [C * m], in a float graph: the scales that a quantized file gives the
+            weights of each output channel; None leaves them to quantization.
     """
 
     op: ClassVar[str] = "depthwise"
@@ -34,6 +37,7 @@ class Depthwise(Node):
     pads: Pads = Pads()
     bounds: Bounds = NO_BOUNDS
     requant: Requant | None = None
+    weight_scale: NDArray[np.float64] | None = None
 
     @property
     def kernel(self) -> Size:

@@ -8,10 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import INT8_MAX, INT8_MIN, FloatArray, Int8Array, Node, QParams, Shape
+from codegen.ir import INT8_MAX, FloatArray, Int8Array, Node, QParams, Shape
 
 OUTPUT = QParams(1.0 / 256.0, -128)
-"""Quantization of probabilities, the one that TFLite uses too."""
+"""Quantization of probabilities where a file says nothing, the one that TFLite uses too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,30 +20,34 @@ class Softmax(Node):
 
     The integer face looks exponentials up: with ``e[i] = table[max(q) - q[i]]``,
 
-        q_out = min((256 * e[i] + sum(e) / 2) / sum(e), 255) - 128
+        q_out = min((steps * e[i] + sum(e) / 2) / sum(e), 127 - zero_point) + zero_point
 
     in unsigned 32-bit arithmetic, divisions rounding down.
 
     Attributes:
         table: uint32 [256], ``exp(-scale * d)`` for each difference ``d``, in fixed point; None
             in a float graph.
+        steps: Steps of the output that make 1: the reciprocal of its scale, rounded.
+        zero_point: Of the output.
     """
 
     op: ClassVar[str] = "softmax"
 
     table: NDArray[np.uint32] | None = None
+    steps: int = 256
+    zero_point: int = OUTPUT.zero_point
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]
 
     @staticmethod
-    def make_table(scale: float, channels: int) -> NDArray[np.uint32]:
+    def make_table(scale: float, channels: int, steps: int = 256) -> NDArray[np.uint32]:
         """The table for an input scale: as many fraction bits as cannot overflow.
 
-        ``256 * e + sum / 2`` stays below 2**32 as ``e <= 2**bits`` and
+        ``steps * e + sum / 2`` stays below 2**32 as ``e <= 2**bits`` and
         ``sum <= channels * 2**bits``.
         """
-        bits = 31 - int(np.ceil(np.log2(256 + channels / 2)))
+        bits = 31 - int(np.ceil(np.log2(steps + channels / 2)))
         return np.asarray(np.rint(np.exp(-scale * np.arange(256)) * 2.0**bits), np.uint32)
 
     def run_float(self, *xs: FloatArray) -> FloatArray:
@@ -55,5 +59,6 @@ class Softmax(Node):
         x = xs[0].astype(np.int32)
         e = self.table[x.max(axis=3, keepdims=True) - x].astype(np.uint64)
         total = e.sum(axis=3, keepdims=True)
-        value = np.minimum((256 * e + total // 2) // total, np.uint64(INT8_MAX - INT8_MIN))
-        return np.asarray(value.astype(np.int32) + INT8_MIN, np.int8)
+        share = (np.uint64(self.steps) * e + total // 2) // total
+        value = np.minimum(share, np.uint64(INT8_MAX - self.zero_point))
+        return np.asarray(value.astype(np.int32) + self.zero_point, np.int8)

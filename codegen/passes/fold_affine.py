@@ -46,12 +46,13 @@ def _into_producer(graph: Graph, affine: Affine) -> Graph | None:
     ):
         return None
     per_output = (-1, 1, 1, 1) if isinstance(layer, Conv) else (1, 1, -1, layer.multiplier)
-    factor = affine.scale.reshape(per_output)
+    factor, given = affine.scale.reshape(per_output), layer.weight_scale
     folded = replace(
         layer,
         output=affine.output,
         weight=as_float32(layer, layer.weight.astype(np.float64) * factor),
         bias=as_float32(layer, layer.bias * affine.scale + affine.shift),
+        weight_scale=None if given is None else given * np.abs(affine.scale),
     )
     return replaced(graph, {layer: None, affine: folded})
 
@@ -59,7 +60,8 @@ def _into_producer(graph: Graph, affine: Affine) -> Graph | None:
 def _into_consumers(graph: Graph, affine: Affine) -> Graph | None:
     """Into convolutions that read it; only those without padding, which a shift would miss."""
     consumers = graph.consumers(affine.output)
-    if affine.output == graph.output or not consumers:
+    kept = affine.output == graph.output or graph.tensors[affine.output].q is not None
+    if kept or not consumers:
         return None
     folded: dict[object, Conv | Depthwise | None] = {affine: None}
     for layer in consumers:
@@ -85,4 +87,5 @@ def _scaled_input(layer: Conv | Depthwise, affine: Affine) -> Conv | Depthwise:
         inputs=affine.inputs,
         weight=as_float32(layer, scaled),
         bias=as_float32(layer, layer.bias + constant),
+        weight_scale=None,
     )

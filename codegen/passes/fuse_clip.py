@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from codegen.ir import Graph
+from codegen.ir import Graph, Node
 from codegen.ops import Add, AvgPool, Clip, Conv, Depthwise, MaxPool, Pad
 from codegen.passes.graph import replaced, sole_consumer
 
@@ -27,7 +27,7 @@ def fuse_clip(graph: Graph) -> Graph:
 
 def _fuse(graph: Graph, clip: Clip) -> Graph:
     before = graph.producer(clip.inputs[0])
-    if before is None or sole_consumer(graph, before.output) is not clip:
+    if before is None or not _may_join(graph, before, clip):
         return graph
     if isinstance(before, CLIPPING):
         fused = replace(before, output=clip.output, bounds=before.bounds.then(clip.bounds))
@@ -35,6 +35,14 @@ def _fuse(graph: Graph, clip: Clip) -> Graph:
     if isinstance(before, (MaxPool, Pad)):
         return _fuse_before(graph, before, clip)
     return graph
+
+
+def _may_join(graph: Graph, before: Node, clip: Clip) -> bool:
+    """True if nothing else reads what comes between, nor does rounding there make a difference."""
+    between, after = graph.tensors[before.output], graph.tensors[clip.output]
+    if between.q is not None and between.q == after.q:  # a clip of the same integers
+        return graph.consumers(between.name) == (clip,) and between.name != graph.output
+    return sole_consumer(graph, between.name) is clip
 
 
 def _fuse_before(graph: Graph, mover: MaxPool | Pad, clip: Clip) -> Graph:

@@ -12,9 +12,13 @@ from codegen.ir import Graph, Node, with_nodes
 
 
 def sole_consumer(graph: Graph, tensor: str) -> Node | None:
-    """The only reader of ``tensor``; None if it has several or is the graph's output."""
+    """The only reader of ``tensor``, which may thus be merged with its writer.
+
+    None if there are several, if it is the graph's output, or if a quantized file rounds here.
+    """
     consumers = graph.consumers(tensor)
-    return consumers[0] if len(consumers) == 1 and tensor != graph.output else None
+    kept = tensor == graph.output or graph.tensors[tensor].q is not None
+    return consumers[0] if len(consumers) == 1 and not kept else None
 
 
 def replaced(graph: Graph, changes: dict[Node, Node | None]) -> Graph:

@@ -9,6 +9,7 @@ from codegen.ir import FloatArray, Graph, Preprocess
 from codegen.onnx_import import ImportedModel
 from codegen.onnx_runtime import FloatModel
 from codegen.progress import Progress, silent
+from codegen.quant.quantize import unscaled
 from codegen.quant.ranges import ESTIMATORS, Range
 
 
@@ -27,7 +28,7 @@ def calibrate(
     progress: Progress = silent,
     threads: int = 2,
 ) -> dict[str, Range]:
-    """Ranges of all tensors of ``graph``, the input's from the preprocessing.
+    """Ranges of the tensors of ``graph`` that have no scale, the input's from the preprocessing.
 
     Args:
         imported: The model as onnxruntime runs it.
@@ -45,14 +46,14 @@ def calibrate(
     """
     if len(images) == 0:
         raise ThumbnetError("There are no calibration images. Give some with --calibrate.")
-    names = [node.output for node in graph.nodes]
+    names = [name for name in unscaled(graph) if name != graph.input]
     estimators = {name: ESTIMATORS[estimator]() for name in names}
     model = FloatModel(imported, names, threads)
     done = 0
-    for batch in model.activations(images, names):
-        for name, values in batch.items():
-            estimators[name].observe(values)
-        done += len(next(iter(batch.values())))
+    for batch in model.activations(images, [graph.input, *names]):
+        for name, estimated in estimators.items():
+            estimated.observe(batch[name])
+        done += len(batch[graph.input])
         progress("calibrating", done, len(images))
     ranges = {name: estimator.range() for name, estimator in estimators.items()}
     return {graph.input: input_range(graph.preprocess), **ranges}

@@ -70,7 +70,9 @@ def drop_channels(graph: Graph) -> Simplified:
     if all(channels.all() for channels in needed.values()):
         return Simplified(graph, graph, kept)
     nodes = [_SMALLER[node.op](graph, node, found, kept) for node in graph.nodes]
-    return Simplified(graph, validate(with_nodes(graph, nodes), "drop_channels"), kept)
+    return Simplified(
+        graph, validate(with_nodes(graph, nodes), "drop_channels", integer=True), kept
+    )
 
 
 def _channels(graph: Graph) -> int:

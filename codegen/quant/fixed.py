@@ -5,7 +5,8 @@ leading significant bits,
 
     q = clamp(zero_point + (((acc << shift) * M + 2**31) >> 32), lo, hi)
 
-Round half up, one rounding, product in 64 bits. ``shift`` is 0 unless a scale is 0.5 or more.
+Round half up, one rounding, product in 64 bits. ``shift`` is 0 unless a scale is 0.5 or more. The
+scales of a file that is quantized already are not cut: ``M`` then has up to 31 bits.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ MULTIPLIER_BITS = 16
 ACCUMULATOR_LIMIT = 2**31
 FLOAT32_EXACT = 2**24
 """Sums of products of int8 values below this are exact in float32."""
+
+_SAME = 2.0**-23
+"""Relative difference of two scales that are one, rounded to float32."""
+
+_FEW_STEPS = 2.0**20
+"""Outputs, before they are clipped, that float64 holds exactly on a grid of 2**-32."""
 
 _BLOCK = 1 << 15
 """Elements handled at once by ``requantize``: two float64 buffers of it stay in a cache."""
@@ -48,11 +55,22 @@ def _leading_bits(value: int) -> int:
     return ((value + (1 << (excess - 1))) >> excess) << excess
 
 
-def multipliers(scales: NDArray[np.float64]) -> tuple[NDArray[np.int32], int]:
+def _multiplier(value: float, cut: bool) -> int:
+    """``value`` as a whole number, cut to its leading bits.
+
+    Without ``cut`` only if that is the value itself as far as float32 tells: thumbnet's own files.
+    """
+    whole = round(value)
+    short = _leading_bits(whole)
+    return short if cut or abs(short - value) <= _SAME * value else whole
+
+
+def multipliers(scales: NDArray[np.float64], cut: bool = True) -> tuple[NDArray[np.int32], int]:
     """``M`` for each scale and the common shift.
 
     Args:
         scales: float64 [C], positive.
+        cut: To 16 leading bits; not for scales that a file gives.
 
     Returns:
         int32 [C] with ``0 <= M < 2**31`` (0 where the scale is too small to be held) and the
@@ -60,7 +78,7 @@ def multipliers(scales: NDArray[np.float64]) -> tuple[NDArray[np.int32], int]:
     """
     shift = 0
     while True:
-        values = [_leading_bits(round(float(s) * 2.0 ** (32 - shift))) for s in scales]
+        values = [_multiplier(float(s) * 2.0 ** (32 - shift), cut) for s in scales]
         if max(values) < 2**31:
             return np.array(values, np.int32), shift
         shift += 1
@@ -86,9 +104,9 @@ def requantize(
 ) -> Int8Array:
     """The same function, evaluated in float64 a cache-sized block at a time.
 
-    It is exact: an accumulator has at most 31 bits and ``M`` 16 significant ones, so that
-    ``acc * M / 2**32``, the bias's share of it, the zero point and the one half all lie on a grid
-    of 48 bits, five fewer than float64 holds.
+    It is exact: ``acc * M / 2**32``, the bias's share of it, the zero point and the one half all
+    are multiples of ``2**-32``, so that float64 holds them below ``2**20``; what lies beyond is
+    clipped, however it is rounded. A bias beyond is added before the multiplication.
 
     Args:
         acc: float32 or float64 [N, H, W, C] holding integers, bias not included.
@@ -101,6 +119,8 @@ def requantize(
     n, height, width, channels = acc.shape
     factor = requant.multiplier * 2.0 ** (requant.shift - 32)
     offset = np.full(channels, requant.zero_point + 0.5)
+    if bias is not None and np.abs(bias * factor).max() >= _FEW_STEPS:
+        acc, bias = acc.astype(np.float64) + bias, None
     if bias is not None:
         offset = offset + bias * factor
     # One row of the image is the unit: the constants are repeated to its length.

@@ -37,9 +37,12 @@ QMap = dict[str, QParams]
 def quantize(graph: Graph, ranges: Mapping[str, Range], wide_depthwise: bool = False) -> Graph:
     """The int8 graph.
 
+    What a quantized file says is kept: scales and zero points of tensors, and scales of weights,
+    whose integers are thereby the file's.
+
     Args:
         graph: A simplified float graph (no ``float_only`` operators).
-        ranges: Of every tensor, the input included.
+        ranges: Of every tensor that ``unscaled`` names.
         wide_depthwise: Depthwise weights take 16 bits instead of 8.
 
     Returns:
@@ -52,22 +55,32 @@ def quantize(graph: Graph, ranges: Mapping[str, Range], wide_depthwise: bool = F
     rules = {**_RULES, **(_WIDE if wide_depthwise else {})}
     nodes = tuple(rules[node.op](graph, node, qs) for node in graph.nodes)
     tensors = {name: replace(tensor, q=qs[name]) for name, tensor in graph.tensors.items()}
-    return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize")
+    return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize", integer=True)
+
+
+def unscaled(graph: Graph) -> tuple[str, ...]:
+    """The tensors whose quantization must be found by calibration."""
+    return tuple(
+        name
+        for name, tensor in graph.tensors.items()
+        if tensor.q is None and not isinstance(graph.producer(name), MaxPool | Pad | Softmax)
+    )
 
 
 def choose_qparams(graph: Graph, ranges: Mapping[str, Range]) -> QMap:
-    """Quantization of every tensor: from its range, its operator, or its neighbour."""
+    """Quantization of every tensor: from the file, its range, its operator, or its neighbour."""
     qs: QMap = {}
-    for name in graph.tensors:
+    for name, tensor in graph.tensors.items():
         producer = graph.producer(name)
-        if isinstance(producer, Softmax):
+        if isinstance(producer, MaxPool | Pad):  # they move values: one scale on both sides
+            qs[name] = qs[producer.inputs[0]]
+        elif tensor.q is not None:
+            qs[name] = tensor.q
+        elif isinstance(producer, Softmax):
             qs[name] = softmax.OUTPUT
         else:
             bounds = getattr(producer, "bounds", NO_BOUNDS)
             qs[name] = activation_qparams(ranges[name], bounds, name)
-    for node in graph.nodes:  # these move values without computing: one scale on both sides
-        if isinstance(node, MaxPool | Pad):
-            qs[node.output] = qs[node.inputs[0]]
     return qs
 
 
@@ -84,29 +97,84 @@ def _epilogue(
     """Integer weights [C, n], bias and requantization of a layer with float weights [C, n]."""
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
     bias = node.bias.astype(np.float64)
+    if node.weight_scale is not None:
+        return _given_epilogue(node, weight, bias, q_in, q_out)
     scales = weight_scales(weight, bias, q_in.scale)
     largest = WEIGHT_MAX
     if wide:
         scales, largest = wide_scales(scales, weight, bias, q_in.scale, q_out.scale), WIDE_MAX
     q_weight = np.clip(np.rint(weight / scales[:, None]), -largest, largest).astype(np.int64)
     q_bias = np.rint(bias / (q_in.scale * scales)).astype(np.int64)
-    lo, hi = quantized_bounds(node.bounds, q_out)
 
     # A channel without weights is a constant: a bias alone, with a multiplier of 2**16 that gives
     # it back unchanged. (A scale too small for a multiplier needs no such care: with M = 0 the
     # output is the zero point, and the real value is within a quarter of a step of it.)
     scale = q_in.scale * scales / q_out.scale
-    constant = ~q_weight.any(axis=1)
+    constant = np.asarray(~q_weight.any(axis=1))
     multiplier, shift = multipliers(np.where(constant, 2.0**-16, scale))
     values = np.clip(np.rint(bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
-    multiplier[constant] = 1 << (16 - shift) if shift <= 16 else 0
-    q_bias[constant] = values[constant].astype(np.int64) << 16
+    _make_constant(constant, values.astype(np.int64), q_bias, multiplier, shift)
+    requant = Requant(multiplier, shift, q_out.zero_point, *quantized_bounds(node.bounds, q_out))
+    return _proved(node, q_weight, q_bias, requant)
 
-    worst = largest_sum(q_weight, q_bias, shift)
+
+def _make_constant(
+    which: NDArray[np.bool_],
+    steps: NDArray[np.int64],
+    bias: NDArray[np.int64],
+    multiplier: NDArray[np.int32],
+    shift: int,
+) -> None:
+    """Gives channels without weights a bias and a multiplier that make ``steps``, in place."""
+    bias[which] = steps[which] << 16
+    multiplier[which] = 1 << (16 - shift) if shift <= 16 else 0
+
+
+def _given_epilogue(
+    node: Conv | Depthwise,
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+    q_in: QParams,
+    q_out: QParams,
+) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
+    """The epilogue where a quantized file gives the scales of the weights: its own integers."""
+    assert node.weight_scale is not None
+    scales = np.where(node.weight_scale > 0, node.weight_scale, 1.0)
+    q_weight = np.rint(weight / scales[:, None]).astype(np.int64)
+    bias_steps = np.rint(bias / (q_in.scale * scales))
+    q_bias = np.clip(bias_steps, -(2.0**62), 2.0**62).astype(np.int64)
+    scale = q_in.scale * scales / q_out.scale
+    multiplier, shift = multipliers(scale, cut=False)
+    lo, hi = quantized_bounds(node.bounds, q_out)
+
+    # A dead channel may have a scale so small that its bias outgrows 32 bits. If no input moves its
+    # output by more than a step it is taken for a constant; else the proof refuses it.
+    reach = 256 * np.abs(q_weight).sum(axis=1)
+    outgrown = (np.abs(q_bias) + reach) * 2.0**shift >= ACCUMULATOR_LIMIT
+    sums = np.stack([bias_steps - reach, bias_steps, bias_steps + reach])
+    outputs = np.clip(np.rint(sums * scale) + q_out.zero_point, lo, hi).astype(np.int64)
+    constant = outgrown & (np.ptp(outputs, axis=0) <= 1)
+    q_weight[constant] = 0
+    _make_constant(constant, outputs[1] - q_out.zero_point, q_bias, multiplier, shift)
+    requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
+    return _proved(node, q_weight, q_bias, requant)
+
+
+def _proved(
+    node: Conv | Depthwise,
+    weight: NDArray[np.int64],
+    bias: NDArray[np.int64],
+    requant: Requant,
+) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
+    """Weights in as few bits as hold them, bias and requantization, if no sum can overflow."""
+    worst = largest_sum(weight, bias, requant.shift)
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
-    requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
-    return q_weight.astype(np.int16 if wide else np.int8), q_bias.astype(np.int32), requant
+    largest = int(np.abs(weight).max())
+    if largest > np.iinfo(np.int16).max:
+        raise _refuse(node, f"a weight is {largest:,} steps and does not fit 16 bits")
+    dtype = np.int8 if largest <= WEIGHT_MAX else np.int16
+    return weight.astype(dtype), bias.astype(np.int32), requant
 
 
 def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
@@ -118,6 +186,7 @@ def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
         bias=bias,
         bounds=NO_BOUNDS,
         requant=requant,
+        weight_scale=None,
     )
 
 
@@ -137,6 +206,7 @@ def _depthwise(graph: Graph, node: Depthwise, qs: QMap, wide: bool = False) -> N
         bias=bias,
         bounds=NO_BOUNDS,
         requant=requant,
+        weight_scale=None,
     )
 
 
@@ -171,8 +241,12 @@ def _avgpool(graph: Graph, node: AvgPool, qs: QMap) -> Node:
 
 
 def _softmax(graph: Graph, node: Softmax, qs: QMap) -> Node:
-    channels = graph.tensors[node.output].shape[2]
-    return replace(node, table=Softmax.make_table(qs[node.inputs[0]].scale, channels))
+    channels, q = graph.tensors[node.output].shape[2], qs[node.output]
+    steps = round(1.0 / q.scale)
+    if not 0 < steps < 2**16:
+        raise _refuse(node, f"the scale of its output, {q.scale:g}, is none for shares of 1")
+    table = Softmax.make_table(qs[node.inputs[0]].scale, channels, steps)
+    return replace(node, table=table, steps=steps, zero_point=q.zero_point)
 
 
 def _unchanged(graph: Graph, node: Node, qs: QMap) -> Node:

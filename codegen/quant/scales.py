@@ -26,7 +26,8 @@ def activation_qparams(observed: Range, bounds: Bounds, tensor: str) -> QParams:
     """Scale and zero point of an activation.
 
     The range always holds zero, so that padding is exact, and ends where the bounds end. After
-    the zero point is rounded the scale is widened until both ends can be represented.
+    the zero point is rounded the scale is widened until both ends can be represented. It is a
+    float32, as ONNX stores scales: a quantized ONNX file then says all that is computed.
 
     Args:
         observed: What calibration saw.
@@ -49,7 +50,11 @@ def activation_qparams(observed: Range, bounds: Bounds, tensor: str) -> QParams:
     zero_point = int(np.clip(np.rint(INT8_MIN - lo / scale), INT8_MIN, INT8_MAX))
     above = hi / (INT8_MAX - zero_point) if zero_point < INT8_MAX else 0.0
     below = lo / (INT8_MIN - zero_point) if zero_point > INT8_MIN else 0.0
-    return QParams(max(above, below), zero_point)
+    widened = max(above, below)
+    scale32 = np.float32(widened)
+    if float(scale32) < widened:
+        scale32 = np.nextafter(scale32, np.float32(np.inf))
+    return QParams(float(scale32), zero_point)
 
 
 def quantized_bounds(bounds: Bounds, q: QParams) -> tuple[int, int]:

@@ -341,7 +341,7 @@ class TestFloatOnly:
         q = QParams(1.0, 0)
         tensors = {name: Tensor(name, (1, 1, 2), q) for name in ("x", "y")}
         with pytest.raises(ThumbnetError, match="has no integer face"):
-            validate(Graph("g", tensors, (node,), "x", "y"), "test")
+            validate(Graph("g", tensors, (node,), "x", "y"), "test", integer=True)
         with pytest.raises(NotImplementedError):
             node.run_int((np.zeros((1, 1, 1, 2), np.int8),), (q,))
 

@@ -153,8 +153,6 @@ def test_same_lives_same_offsets() -> None:
 @pytest.mark.skipif(not SHARED_MODELS.is_dir(), reason=f"{SHARED_MODELS} is not there")
 @pytest.mark.parametrize("path", sorted(SHARED_MODELS.glob("*.onnx")), ids=lambda path: path.stem)
 def test_published_models_are_near_the_bound(path: Path) -> None:
-    if "qdq" in path.stem:
-        pytest.skip("quantized ONNX files are refused")
     graph = simplify(import_onnx(path).graph)
     for objective in ("balanced", "whole"):
         plan = make_plan(graph, "cortex-m3", objective)

@@ -29,7 +29,8 @@ SCALES = st.floats(2.0**-40, 2.0**12, allow_nan=False) | st.sampled_from(
 @st.composite
 def layers(draw: st.DrawFn) -> tuple[Requant, np.ndarray, np.ndarray]:
     """A requantization, accumulators [1, 2, 3, C] near and far from the bound, and biases [C]."""
-    multiplier, shift = multipliers(np.array(draw(st.lists(SCALES, min_size=1, max_size=5))))
+    scales = np.array(draw(st.lists(SCALES, min_size=1, max_size=5)))
+    multiplier, shift = multipliers(scales, cut=draw(st.booleans()))
     channels = len(multiplier)
     room = (LIMIT >> shift) - 1
     near = st.integers(0, min(3, room)).flatmap(lambda d: st.sampled_from([room - d, d - room]))
@@ -128,6 +129,23 @@ class TestMultipliers:
         # What is cut may be just below one half.
         assert multipliers(np.array([0x10002FF * 2.0**-32]))[0].tolist() == [0x1000200]
         assert multipliers(np.array([0x1000300 * 2.0**-32]))[0].tolist() == [0x1000400]
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(SCALES, min_size=1, max_size=6))
+    def test_what_a_file_gives_is_not_cut(self, scales: list[float]) -> None:
+        values, shift = multipliers(np.array(scales), cut=False)
+        for value, scale in zip(values.tolist(), scales, strict=True):
+            assert 0 <= value < 2**31
+            exact = Fraction(scale) * 2 ** (32 - shift)
+            assert abs(value - exact) <= max(Fraction(1, 2), exact / 2**22)
+
+    def test_what_was_cut_comes_back(self) -> None:
+        """A multiplier of 16 bits survives that its scale is rounded to float32."""
+        rng = np.random.default_rng(0)
+        cut, shift = multipliers(rng.uniform(1e-7, 0.4, 2000))
+        stored = (cut * 2.0 ** (shift - 32) / 0.037).astype(np.float32)
+        again, _ = multipliers(stored.astype(np.float64) * 0.037, cut=False)
+        assert np.array_equal(again, cut)
 
     def test_too_small_is_zero(self) -> None:
         assert multipliers(np.array([2.0**-34, 1e-30, 0.1]))[0].tolist()[:2] == [0, 0]

@@ -157,7 +157,10 @@ def test_integer_input(tmp_path: Path) -> None:
     net = Net()
     net.inputs = [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 3, 8, 8])]
     net.op("Cast", "x", to=1)
-    assert "'x' has the type uint8" in refusal(net.save(tmp_path))
+    text = refusal(net.save(tmp_path))
+    assert "Cast 'n0' works on the integers of 'x'" in text and "with a float input" in text
+    net.inputs = [helper.make_tensor_value_info("x", TensorProto.INT32, [1, 3, 8, 8])]
+    assert "'x' has the type int32" in refusal(net.save(tmp_path))
 
 
 def test_two_inputs(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from onnx_models import MODELS, Net, refusal
+from onnx_models import Net, refusal
 
 from codegen.errors import ThumbnetError
 from codegen.onnx_import import import_onnx
@@ -47,23 +47,6 @@ def test_other_domains(tmp_path: Path) -> None:
     net.domains["com.microsoft"] = 1
     net.op("FusedConv", "x", net.normal(4, 3, 3, 3), domain="com.microsoft")
     assert "com.microsoft.FusedConv ('n0')" in refusal(net.save(tmp_path))
-
-
-def test_quantized_model(tmp_path: Path) -> None:
-    net = Net()
-    y = net.op("QuantizeLinear", "x", np.float32(0.1), np.uint8(0))
-    net.op("DequantizeLinear", y, np.float32(0.1), np.uint8(0))
-    text = refusal(net.save(tmp_path))
-    assert "2 nodes such as QuantizeLinear 'n0'" in text and "give the float model" in text
-
-
-@pytest.mark.models
-def test_published_quantized_model() -> None:
-    path = MODELS / "mobilenet_v1_0.5_160_imagenet_uint8_qdq_nhwc_op13.onnx"
-    if not path.exists():
-        pytest.skip(f"{path} is missing")
-    text = refusal(path)
-    assert "quantized model" in text and "not supported yet: give the float model" in text
 
 
 def test_missing_initializer(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class TestActivation:
         lo, hi = min(a, b), max(a, b)
         q = activation_qparams((lo, hi), Bounds(), "t")
         assert q.scale > 0
+        assert q.scale == np.float32(q.scale)
         assert -128 <= q.zero_point <= 127
         low, high = ends(q)
         lo, hi = min(lo, 0.0), max(hi, 0.0)
@@ -51,15 +52,17 @@ class TestActivation:
     def test_after_relu_every_step_is_used(self) -> None:
         for seen in ((0.0, 5.1), (-3.0, 5.1)):
             q = activation_qparams(seen, RELU, "t")
-            assert q == QParams(5.1 / 255, -128)
-        assert activation_qparams((-1.0, 80.0), Bounds(0.0, 6.0), "t").scale == 6.0 / 255
+            assert q == QParams(pytest.approx(5.1 / 255, rel=1e-6), -128)
+        q = activation_qparams((-1.0, 80.0), Bounds(0.0, 6.0), "t")
+        assert q.scale == pytest.approx(6.0 / 255, rel=1e-6)
 
     def test_negative_values_only(self) -> None:
-        assert activation_qparams((-2.0, -1.0), Bounds(), "t") == QParams(2.0 / 255, 127)
+        q = activation_qparams((-2.0, -1.0), Bounds(), "t")
+        assert q == QParams(pytest.approx(2.0 / 255, rel=1e-6), 127)
 
     def test_symmetric_range_has_zero_point_zero(self) -> None:
         q = activation_qparams((-1.0, 1.0), Bounds(), "t")
-        assert q == QParams(1.0 / 127, 0)
+        assert q == QParams(pytest.approx(1.0 / 127, rel=1e-6), 0)
 
     @pytest.mark.parametrize("name", ["unit", "signed", "raw", "torch"])
     def test_pixels_keep_apart(self, name: str) -> None:

@@ -62,7 +62,7 @@ class _Product(_Gather):
         conv = self.layers(graph, node)[-1]
         assert isinstance(conv, Conv)
         height, width, _ = graph.tensors[conv.output].shape
-        return product.variants(conv, len(self._order(graph, node)) // 2, width, height)
+        return product.variants(conv, self._order(graph, node), width, height)
 
     def _rows_at_once(self, graph: Graph, node: Node, whole: bool) -> int:
         """All those of a small map of odd width.

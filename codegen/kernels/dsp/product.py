@@ -14,6 +14,9 @@ give Sa from its low 24 bits, then Sb, Sc and Sd by subtraction.
 for c and d. Eight SMLAD instead of six, and two SXTB16.
 
 Both are exact while each sum, with its bias, fits 24 bits; that is proved from the weights.
+
+A weight of nine bits, which a zero point may ask for, is the sum of several of eight: its pair of
+inputs is read again. Quantizers leave few such weights, for they are the ends of the range.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +44,7 @@ from codegen.kernels.dsp.gather import FILLER
 from codegen.kernels.layout import Planar, position
 from codegen.ops import Conv, Depthwise
 from codegen.quant.fixed import requantize_exactly
+from codegen.quant.scales import WEIGHT_MAX
 
 TILE = 4
 """Output channels that are summed together."""
@@ -50,6 +55,8 @@ _DOUBLED = 14 / 16
 """Two tiles are written out up to this part of the pairs that a loop's body may have."""
 _SHORT = 4
 """Pairs that a loop's body has at most in layers of a single pixel, whose time does not matter."""
+_MOST_AGAIN = 32
+"""Pairs at most that are read again."""
 _PLACES = 1 << 16
 """Offsets of pixels in a row of an odd number lie below this."""
 
@@ -102,13 +109,13 @@ class Sums:
     inputs may have a bias that outgrows every sum.
 
     Attributes:
-        weight: int8 [O, K].
+        weight: int8 or int16 [O, K].
         bias: int64 [O], zero points not folded in.
         multiplier: int32 [O].
         worst: The largest magnitude that a sum can have.
     """
 
-    weight: NDArray[np.int8]
+    weight: NDArray[Any]
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int32]
     worst: int
@@ -143,6 +150,10 @@ def refuses(graph: Graph, conv: Conv) -> str | None:
     """Why the product cannot compute a layer, or None if it can."""
     if conv.requant is None:
         return "not quantized"
+    columns = conv.weight.reshape(len(conv.weight), -1)
+    again = _times_again(columns)
+    if again.sum() > _MOST_AGAIN or (again.any() and 4 * columns.shape[1] >= _IMMEDIATE):
+        return "many weights of more than 8 bits"
     worst = sums_of(graph, conv).worst
     if worst >= 1 << (_SUM_BITS - 1 - conv.requant.shift):
         return f"a sum may reach {worst:,}, more than {_SUM_BITS} bits"
@@ -152,6 +163,39 @@ def refuses(graph: Graph, conv: Conv) -> str | None:
     if width > _IMMEDIATE // TILE - 2 * TILE:
         return "longer rows than the offsets of stores reach"
     return None
+
+
+def _times_again(weight: NDArray[Any]) -> NDArray[np.int64]:
+    """How often each input must be read again, for weights [O, K] of more than 8 bits."""
+    largest = np.maximum(weight.max(axis=0), -weight.min(axis=0).astype(np.int64))
+    return np.asarray(np.maximum(-(-largest // WEIGHT_MAX) - 1, 0))
+
+
+def _in_steps(
+    weight: NDArray[Any],
+) -> tuple[NDArray[np.int8], tuple[int, ...]]:
+    """The weights of each step, and which pair it reads.
+
+    Args:
+        weight: int8 or int16 [O, inputs] in the order of the pairs' halves.
+
+    Returns:
+        int8 [O, 2 * steps] in the same order, and the pair of each step. Those that are
+        read again come behind the first one, which opens the sums.
+    """
+    halves = weight.reshape(len(weight), 2, -1)
+    again = _times_again(weight).reshape(2, -1).max(axis=0)
+    if not again.any():
+        return weight.astype(np.int8), tuple(range(len(again)))
+    repeated = np.repeat(np.arange(len(again)), again).tolist()
+    steps = (0, *repeated, *range(1, len(again)))
+    left, parts = halves.copy(), []
+    for pair in steps:
+        part = np.clip(left[..., pair], -WEIGHT_MAX, WEIGHT_MAX)
+        left[..., pair] -= part
+        parts.append(part)
+    assert not left.any()
+    return np.stack(parts, axis=2).reshape(len(weight), -1).astype(np.int8), steps
 
 
 def _chain(channels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -208,10 +252,12 @@ _STEP_CODE = 42
 """Bytes of code of a function, and of each step that is written out."""
 
 
-def variants(conv: Conv, pairs: int, pixels: int, rows: int) -> tuple[Variant, ...]:
-    """What each form costs for a layer: ``pairs`` a pixel, ``pixels`` a row."""
+def variants(conv: Conv, order: Sequence[int], pixels: int, rows: int) -> tuple[Variant, ...]:
+    """What each form costs for a layer: ``order`` as for ``calls``, ``pixels`` a row."""
     groups = -(-len(conv.weight) // TILE)
-    loop = inner(pairs, UNROLL if rows * pixels > 1 else _SHORT)
+    loop = inner(len(order) // 2, UNROLL if rows * pixels > 1 else _SHORT)
+    again = int(_times_again(conv.weight.reshape(len(conv.weight), -1)).sum())
+    pairs = len(order) // 2 + again
     tiles = rows * -(-pixels // 2) * groups
     return tuple(
         Variant(
@@ -219,7 +265,7 @@ def variants(conv: Conv, pairs: int, pixels: int, rows: int) -> tuple[Variant, .
             tiles * (form.tile_cycles + pairs * form.step_cycles + loop.blocks * form.block_cycles),
             groups * (4 * form.words * pairs + 32)
             + _CODE
-            + _STEP_CODE * (loop.straight + loop.unroll),
+            + _STEP_CODE * (loop.straight + loop.unroll + again),
         )
         for form in FORMS.values()
     )
@@ -276,6 +322,7 @@ def calls(
     outputs = len(conv.weight)
     places = np.array(order)
     weight = np.where(places == FILLER, np.int8(0), sums.weight[:, places])
+    weight, steps = _in_steps(weight)
     bias = sums.bias - stored_zero * sums.weight.sum(axis=1, dtype=np.int64)
     offset = first_pixel * (1 if planar else outputs)
     made = []
@@ -287,7 +334,7 @@ def calls(
             suffix = "_rest" if first else ""
             made.append(
                 KernelCall(
-                    _parameters(form, conv.requant, len(order) // 2, size, outputs, part, rows),
+                    _parameters(form, conv.requant, steps, size, outputs, part, rows),
                     tuple(CArray(f"{a.role}{suffix}", a.values) for a in arrays),
                     template=form.name,
                     label=f"{size[0] * size[1]}x{len(order)}_{end - first}",
@@ -302,16 +349,16 @@ def calls(
 def _parameters(
     form: Form,
     requant: Requant,
-    pairs: int,
+    steps: tuple[int, ...],
     size: tuple[int, int],
     outputs: int,
     channels: slice,
     rows: RowPlan,
 ) -> Parameters:
-    planar, unroll = rows.planar_out, rows.unroll
+    planar, unroll, pairs = rows.planar_out, rows.unroll, 1 + max(steps)
     pixels = size[0] * size[1]
     offset = 128 if planar else 0
-    interleaved = form.interleaves and rows.dual_issue
+    interleaved = form.interleaves and rows.dual_issue and len(steps) == pairs
     # Then the last pair, behind which nothing is loaded, stands apart.
     loop = inner(pairs - interleaved, unroll if pixels > 1 else _SHORT)
     count = channels.stop - channels.start
@@ -328,13 +375,16 @@ def _parameters(
         "interleaved": int(interleaved),
         # A group of channels; every one but that of the rest has four.
         "groups": -(-count // TILE),
-        "group_bytes": 4 * form.words * pairs,
+        "group_bytes": 4 * form.words * len(steps),
+        # Pairs that are read again behind the first one: bytes from the second.
+        "again": tuple(8 * (pair - 1) for pair in steps[1 : 1 + len(steps) - pairs]),
+        "steps": steps if len(steps) > pairs else (),
         "channels": min(count, TILE),
         "channel_step": planar.plane if planar else 1,
         # Where pixels go.
         "unsigned": int(bool(planar)),
         "second": 2 if planar else outputs,
-        "tiles": 1 + (pairs <= unroll * _DOUBLED and size[1] % 4 == 0 and reach == 2),
+        "tiles": 1 + (len(steps) <= unroll * _DOUBLED and size[1] % 4 == 0 and reach == 2),
         "tile_step": 1 if planar else 2 * outputs,
         "next": 4 if planar else 4 * outputs,
         "places": _places(planar, size, outputs) if size[1] % 2 or not reach else (),

@@ -472,7 +472,7 @@ THUMBNET_KERNEL void softmax_1x3(const int8_t *x, int8_t *y, int32_t row, const 
         }
         for (int32_t c = 0; c < 3; ++c) {
             const uint32_t share = (256u * table[largest - x[c]] + sum / 2u) / sum;
-            y[c] = (int8_t)((share > 255u ? 255 : (int32_t)share) - 128);
+            y[c] = (int8_t)((share > 255u ? 255 : (int32_t)share) + -128);
         }
         x += 3;
         y += 3;

@@ -175,7 +175,7 @@ THUMBNET_KERNEL void add_24(const int8_t *a, const int8_t *b, int8_t *y, int32_t
     b += row * 24;
     y += row % 1 * 24;
     for (int32_t i = 0; i < 24; ++i) {
-        const int32_t sum = (a[i] - (-23)) * 8761717 + (b[i] - (-128)) * 1424015;
+        const int32_t sum = (a[i] - (-23)) * 8761716 + (b[i] - (-128)) * 1424015;
         y[i] = thumbnet_clamp(-46 + ((sum + 4194304) >> 23), -128, 127);
     }
 }
