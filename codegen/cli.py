@@ -53,7 +53,32 @@ class Estimator(str, Enum):
     """How activation ranges are taken from the calibration images."""
 
     minmax = "minmax"
+    average = "average"
     percentile = "percentile"
+    mse = "mse"
+    entropy = "entropy"
+
+
+class Weights(str, Enum):
+    """How many scales the weights of a layer have."""
+
+    channel = "per-channel"
+    tensor = "per-tensor"
+
+
+class BiasCorrection(str, Enum):
+    """What makes up for the mean error of quantized weights."""
+
+    empirical = "empirical"
+    analytic = "analytic"
+    none = "none"
+
+
+class Rounding(str, Enum):
+    """How weights get to their steps."""
+
+    adaptive = "adaptive"
+    nearest = "nearest"
 
 
 class FlashLine(str, Enum):
@@ -135,8 +160,34 @@ def compile_(
         ),
     ] = None,
     estimator: Annotated[
-        Estimator, typer.Option(help="How ranges are taken from the calibration images.")
+        Estimator,
+        typer.Option(
+            help="How the range of a tensor is taken from the calibration images: all that was "
+            "seen (minmax), a moving average of each image's extremes, all but 0.01 % at either "
+            "end (percentile), least squared error (mse), least divergence (entropy)."
+        ),
     ] = Estimator.minmax,
+    weights: Annotated[
+        Weights, typer.Option(help="One weight scale for each output channel, or for a layer.")
+    ] = Weights.channel,
+    no_equalize: Annotated[
+        bool,
+        typer.Option("--no-equalize", help="Leave the ranges of channels as they were trained."),
+    ] = False,
+    bias_correction: Annotated[
+        BiasCorrection,
+        typer.Option(
+            help="Take the mean error of quantized layers back in the biases: as measured on the "
+            "calibration images (empirical), as batch normalization tells (analytic), or not."
+        ),
+    ] = BiasCorrection.empirical,
+    rounding: Annotated[
+        Rounding,
+        typer.Option(
+            help="Round weights so that the layer's output errs least on the calibration images "
+            "(adaptive), or each to the nearest step."
+        ),
+    ] = Rounding.adaptive,
     optimize: Annotated[
         Objective,
         typer.Option(
@@ -189,6 +240,7 @@ def compile_(
         raise typer.BadParameter("give --core or --board, not both: a board has its core")
     from codegen import flow, tables
     from codegen.preprocess import parse_preprocess
+    from codegen.quant.pipeline import QuantOptions
 
     options = flow.CompileOptions(
         model=model,
@@ -198,7 +250,13 @@ def compile_(
         board=board,
         name=name,
         preprocess=parse_preprocess(preprocess) if preprocess is not None else None,
-        estimator=estimator.value,
+        quantization=QuantOptions(
+            estimator.value,
+            weights.value,
+            not no_equalize,
+            bias_correction.value,
+            rounding.value,
+        ),
         simplify=not no_simplify,
         optimize=optimize.value,
         flash_budget=flash_budget,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,10 @@ from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.output import REPORT_NAME, new_folder
 from codegen.passes import simplify
 from codegen.plan import Plan, make_plan, stage_document
-from codegen.preprocess import for_channels, parse_preprocess, to_float
+from codegen.preprocess import for_channels, parse_preprocess
 from codegen.progress import Progress, silent
-from codegen.quant.calibrate import calibrate
 from codegen.quant.channels import Simplified, drop_channels
-from codegen.quant.quantize import quantize
+from codegen.quant.pipeline import Quantized, QuantOptions, quantize_model
 from codegen.zoo.defaults import default_calibration, default_model
 
 DEFAULT_CORE = "cortex-m4"
@@ -45,7 +45,7 @@ class CompileOptions:
         board: Board that the model must fit; None for the one that emulates the core.
         name: Prefix of the C names; None for the file's name.
         preprocess: How pixels become inputs; None for what the file says.
-        estimator: Range estimator.
+        quantization: How activations and weights are quantized.
         simplify: Drop channels that are constant or that nobody reads.
         optimize: What the plan aims at: one of ``codegen.plan.OBJECTIVES``.
         flash_budget: Bytes of constants and code that the kernels should not exceed; None for the
@@ -64,7 +64,7 @@ class CompileOptions:
     board: str | None = None
     name: str | None = None
     preprocess: Preprocess | None = None
-    estimator: str = "minmax"
+    quantization: QuantOptions = QuantOptions()
     simplify: bool = True
     optimize: str = "balanced"
     flash_budget: int | None = None
@@ -86,6 +86,7 @@ class CompileReport:
     flash_budget: int | None
     sizes: ModelSizes
     warnings: tuple[str, ...]
+    quantization: Mapping[str, Any]
     simplified: Simplified | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -103,6 +104,7 @@ class CompileReport:
             "flash_budget": self.flash_budget,
             "kernels": self.options.kernels,
             "unroll": self.options.unroll,
+            "quantization": dict(self.quantization),
             "simplify": self.options.simplify,
             "simplified": _simplified(self.simplified),
             "macs": graph.macs(),
@@ -167,9 +169,10 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         imported = import_onnx(options.model or default_model())
         warnings = list(imported.notes)
         float_graph = simplify(_declared(imported, options, warnings))
-        graph = _quantized(imported, float_graph, options, progress)
-        simplified = drop_channels(graph) if options.simplify else None
-        graph = simplified.graph if simplified else graph
+        quantized = _quantized(imported, float_graph, options, progress)
+        warnings += quantized.warnings
+        simplified = drop_channels(quantized.graph) if options.simplify else None
+        graph = simplified.graph if simplified else quantized.graph
         budget = options.flash_budget
         if budget is None and options.board:
             budget = board.flash_bytes - CODE_ESTIMATE
@@ -190,7 +193,15 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
             progress("compiling", 0, 1)
             sizes = _measured(folder, name, core)
         report = CompileReport(
-            options, name, core.name, plan, budget, sizes, tuple(warnings), simplified
+            options,
+            name,
+            core.name,
+            plan,
+            budget,
+            sizes,
+            tuple(warnings),
+            quantized.document,
+            simplified,
         )
         stored = {**report.to_json(), "out": ""}  # the folder may be moved
         text = json.dumps(stored, indent=1) + "\n"
@@ -225,7 +236,7 @@ def _declared(imported: ImportedModel, options: CompileOptions, warnings: list[s
 
 def _quantized(
     imported: ImportedModel, graph: Graph, options: CompileOptions, progress: Progress
-) -> Graph:
+) -> Quantized:
     source = options.calibrate
     if source is None and options.model is None:
         source = default_calibration()
@@ -236,9 +247,7 @@ def _quantized(
         )
     shape = graph.input_tensor.shape
     images = load_images(source, shape, graph.preprocess, options.limit)
-    inputs = to_float(images.pixels, graph.preprocess)
-    ranges = calibrate(imported, graph, inputs, options.estimator, progress)
-    return quantize(graph, ranges)
+    return quantize_model(imported, graph, images.pixels, options.quantization, progress)
 
 
 def _measured(folder: Path, name: str, core: Core) -> ModelSizes:

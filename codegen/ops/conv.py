@@ -8,7 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import NO_BOUNDS, Bounds, FloatArray, Int8Array, Node, Pads, QParams, Requant, Shape
+from codegen.ir import (
+    NO_BOUNDS,
+    Bounds,
+    FloatArray,
+    Int8Array,
+    Node,
+    Normal,
+    Pads,
+    QParams,
+    Requant,
+    Shape,
+)
 from codegen.ops.window import Size, im2col, output_size, pad
 from codegen.quant.fixed import FLOAT32_EXACT, requantize
 
@@ -24,6 +35,8 @@ class Conv(Node):
         pads: Filled with real zero.
         bounds: Clip of the result in real numbers; in an integer graph part of ``requant``.
         requant: None in a float graph.
+        statistics: Of the result before the clip, where batch normalization was folded in; None
+            in an integer graph.
     """
 
     op: ClassVar[str] = "conv"
@@ -34,6 +47,7 @@ class Conv(Node):
     pads: Pads = Pads()
     bounds: Bounds = NO_BOUNDS
     requant: Requant | None = None
+    statistics: Normal | None = None
 
     @property
     def kernel(self) -> Size:

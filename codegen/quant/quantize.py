@@ -1,6 +1,7 @@
 """Float graph and ranges -> int8 graph, after the arithmetic contract.
 
-Each operator has one function here that gives its integer twin; ``_RULES`` lists them.
+Each operator has one function here that gives its integer twin; ``_RULES`` lists those of the
+operators without weights.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codegen.errors import ThumbnetError
 from codegen.ir import INT8_MAX, INT8_MIN, NO_BOUNDS, Graph, Node, QParams, Requant, validate
@@ -22,22 +22,21 @@ from codegen.quant.fixed import (
     multipliers,
 )
 from codegen.quant.ranges import Range
-from codegen.quant.scales import (
-    WEIGHT_MAX,
-    activation_qparams,
-    quantized_bounds,
-    weight_scales,
-)
+from codegen.quant.scales import WEIGHT_MAX, activation_qparams, quantized_bounds
+from codegen.quant.weights import Layer, LayerWeights, from_rows, nearest
 
 QMap = dict[str, QParams]
+WeightMap = Mapping[str, LayerWeights]
 
 
-def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+def quantize(graph: Graph, ranges: Mapping[str, Range], weights: WeightMap | None = None) -> Graph:
     """The int8 graph.
 
     Args:
         graph: A simplified float graph (no ``float_only`` operators).
         ranges: Of every tensor, the input included.
+        weights: Of convolutions, by the name of the tensor they write; those that are not named
+            round to the nearest step.
 
     Returns:
         A graph with the same tensors and nodes, all integer.
@@ -46,7 +45,7 @@ def quantize(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
         ThumbnetError: A layer cannot be held by the arithmetic (named, with the reason).
     """
     qs = choose_qparams(graph, ranges)
-    nodes = tuple(_RULES[node.op](graph, node, qs) for node in graph.nodes)
+    nodes = tuple(integer_node(graph, node, qs, weights or {}) for node in graph.nodes)
     tensors = {name: replace(tensor, q=qs[name]) for name, tensor in graph.tensors.items()}
     return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize")
 
@@ -74,58 +73,44 @@ def _refuse(node: Node, reason: str) -> ThumbnetError:
     )
 
 
-def _epilogue(
-    node: Conv | Depthwise, weight: NDArray[Any], qs: QMap
-) -> tuple[NDArray[np.int8], NDArray[np.int32], Requant]:
-    """Integer weights [C, n], bias and requantization of a layer with float weights [C, n]."""
+def integer_node(graph: Graph, node: Node, qs: QMap, weights: WeightMap) -> Node:
+    """The integer twin of a node: see ``quantize``."""
+    if isinstance(node, Conv | Depthwise):
+        return _layer(node, qs, weights.get(node.output))
+    return _RULES[node.op](graph, node, qs)
+
+
+def _layer(node: Layer, qs: QMap, weights: LayerWeights | None) -> Layer:
+    """A convolution: integer weights, bias and requantization."""
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
-    bias = node.bias.astype(np.float64)
-    scales = weight_scales(weight, bias, q_in.scale)
-    q_weight = np.clip(np.rint(weight / scales[:, None]), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int64)
-    q_bias = np.rint(bias / (q_in.scale * scales)).astype(np.int64)
+    if isinstance(node, Depthwise):
+        height, width = node.kernel
+        if height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT:
+            raise _refuse(node, f"its {height}x{width} kernel has more than 500 positions")
+    made = weights or nearest(node, q_in.scale)
+    q_bias = np.rint(made.bias / (q_in.scale * made.scale)).astype(np.int64)
     lo, hi = quantized_bounds(node.bounds, q_out)
 
     # A channel without weights is a constant: a bias alone, with a multiplier of 2**16 that gives
     # it back unchanged. (A scale too small for a multiplier needs no such care: with M = 0 the
     # output is the zero point, and the real value is within a quarter of a step of it.)
-    scale = q_in.scale * scales / q_out.scale
-    constant = ~q_weight.any(axis=1)
+    scale = q_in.scale * made.scale / q_out.scale
+    constant = ~made.integers.any(axis=1)
     multiplier, shift = multipliers(np.where(constant, 2.0**-16, scale))
-    values = np.clip(np.rint(bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
+    values = np.clip(np.rint(made.bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
     multiplier[constant] = 1 << (16 - shift) if shift <= 16 else 0
     q_bias[constant] = values[constant].astype(np.int64) << 16
 
-    worst = largest_sum(q_weight, q_bias, shift)
+    worst = largest_sum(made.integers, q_bias, shift)
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
-    requant = Requant(multiplier, shift, q_out.zero_point, lo, hi)
-    return q_weight.astype(np.int8), q_bias.astype(np.int32), requant
-
-
-def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
-    weight = node.weight.astype(np.float64).reshape(len(node.weight), -1)
-    q_weight, bias, requant = _epilogue(node, weight, qs)
     return replace(
         node,
-        weight=q_weight.reshape(node.weight.shape),
-        bias=bias,
+        weight=from_rows(node, made.integers.astype(np.int8)),
+        bias=q_bias.astype(np.int32),
         bounds=NO_BOUNDS,
-        requant=requant,
-    )
-
-
-def _depthwise(graph: Graph, node: Depthwise, qs: QMap) -> Node:
-    height, width, channels, multiplier = node.weight.shape
-    if height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT:
-        raise _refuse(node, f"its {height}x{width} kernel has more than 500 positions")
-    weight = node.weight.astype(np.float64).reshape(height * width, channels * multiplier).T
-    q_weight, bias, requant = _epilogue(node, weight, qs)
-    return replace(
-        node,
-        weight=np.ascontiguousarray(q_weight.T).reshape(node.weight.shape),
-        bias=bias,
-        bounds=NO_BOUNDS,
-        requant=requant,
+        requant=Requant(multiplier, shift, q_out.zero_point, lo, hi),
+        statistics=None,
     )
 
 
@@ -169,8 +154,6 @@ def _unchanged(graph: Graph, node: Node, qs: QMap) -> Node:
 
 
 _RULES: dict[str, Callable[[Graph, Any, QMap], Node]] = {
-    Conv.op: _conv,
-    Depthwise.op: _depthwise,
     Add.op: _add,
     AvgPool.op: _avgpool,
     MaxPool.op: _unchanged,

@@ -1,0 +1,126 @@
+"""From a float graph and pictures to the int8 graph: the whole of it, read from top to bottom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from codegen.ir import Graph
+from codegen.onnx_import import ImportedModel
+from codegen.preprocess import Pixels, to_float, to_int8
+from codegen.progress import Progress, silent
+from codegen.quant.analytic import correct_analytically
+from codegen.quant.calibrate import calibrate, channel_ranges
+from codegen.quant.equalize import equalize
+from codegen.quant.quantize import choose_qparams, quantize
+from codegen.quant.ranges import Range
+from codegen.quant.reconstruct import WeightOptions, dead_layers, nearest_weights, reconstruct
+from codegen.quant.weights import LayerWeights
+
+CORRECTIONS = ("empirical", "analytic", "none")
+
+
+@dataclass(frozen=True)
+class QuantOptions:
+    """How a network is quantized; ``docs/quantization.md`` says what each gives.
+
+    Attributes:
+        estimator: Of activation ranges, a key of ``codegen.quant.ranges.ESTIMATORS``.
+        weights: ``per-channel`` or ``per-tensor`` scales.
+        equalize: Cross-layer equalisation.
+        bias_correction: One of ``CORRECTIONS``.
+        rounding: A key of ``codegen.quant.rounding.ROUNDINGS``.
+    """
+
+    estimator: str = "minmax"
+    weights: str = "per-channel"
+    equalize: bool = True
+    bias_correction: str = "empirical"
+    rounding: str = "adaptive"
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """The int8 graph, and what is worth saying about how it came about.
+
+    Attributes:
+        graph: The int8 graph.
+        warnings: For the user.
+        document: What was used, for ``compile.json``.
+    """
+
+    graph: Graph
+    warnings: tuple[str, ...]
+    document: dict[str, Any]
+
+
+def quantize_model(
+    imported: ImportedModel,
+    graph: Graph,
+    pixels: Pixels,
+    options: QuantOptions,
+    progress: Progress = silent,
+) -> Quantized:
+    """The int8 graph of a network.
+
+    Args:
+        imported: The model as onnxruntime runs it.
+        graph: Its simplified float graph.
+        pixels: uint8 [N, H, W, C], calibration pictures.
+        options: How.
+        progress: Told what is done.
+
+    Raises:
+        ThumbnetError: There are no pictures, or a layer cannot be held by the arithmetic.
+    """
+    images, per_tensor = to_float(pixels, graph.preprocess), options.weights == "per-tensor"
+    warnings: list[str] = []
+
+    moved = None
+    if options.equalize:
+        seen = channel_ranges(imported, graph, images, progress)
+        equalized = equalize(graph, seen, per_tensor)
+        graph, moved = equalized.graph, equalized.maps
+
+    ranges = calibrate(imported, graph, images, options.estimator, progress, moved=moved)
+    qs = choose_qparams(graph, ranges)
+    warnings += _constant_tensors(graph, ranges)
+
+    how = WeightOptions(options.rounding, options.bias_correction == "empirical", per_tensor)
+    if how.correct_bias or how.rounding != "nearest":
+        inputs = to_int8(pixels, graph.preprocess, qs[graph.input])
+        weights = reconstruct(graph, qs, inputs, images, how, progress)
+    else:
+        weights = nearest_weights(graph, qs, per_tensor)
+    if options.bias_correction == "analytic":
+        corrected = correct_analytically(graph, qs, weights)
+        weights = corrected.weights
+        warnings += corrected.warnings
+    warnings += _dead_channels(graph, weights)
+
+    document = {**vars(options), "images": len(images)}
+    return Quantized(quantize(graph, ranges, weights), tuple(warnings), document)
+
+
+def _constant_tensors(graph: Graph, ranges: dict[str, Range]) -> list[str]:
+    names = [
+        node.output for node in graph.nodes if ranges[node.output][0] == ranges[node.output][1]
+    ]
+    return [
+        f"Tensor {name!r} has the same value, {ranges[name][0]:g}, everywhere on all calibration "
+        "pictures: the network does not look at what is in front of it. Check the pictures, the "
+        "preprocessing and the model."
+        for name in names
+    ]
+
+
+def _dead_channels(graph: Graph, weights: dict[str, LayerWeights]) -> list[str]:
+    dead = dead_layers(graph, weights)
+    if not dead:
+        return []
+    listed = ", ".join(f"{name!r} {count}" for name, count in list(dead.items())[:3])
+    more = f" and {len(dead) - 3} more layers" if len(dead) > 3 else ""
+    return [
+        "Channels are dead, their weights zero or next to nothing beside their bias, and become "
+        f"constants: {listed}{more}."
+    ]
