@@ -66,6 +66,15 @@ class Weights(str, Enum):
     tensor = "per-tensor"
 
 
+class Equalization(str, Enum):
+    """Cross-layer equalisation."""
+
+    auto = "auto"
+    exact = "exact"
+    full = "full"
+    none = "none"
+
+
 class BiasCorrection(str, Enum):
     """What makes up for the mean error of quantized weights."""
 
@@ -170,10 +179,15 @@ def compile_(
     weights: Annotated[
         Weights, typer.Option(help="One weight scale for each output channel, or for a layer.")
     ] = Weights.channel,
-    no_equalize: Annotated[
-        bool,
-        typer.Option("--no-equalize", help="Leave the ranges of channels as they were trained."),
-    ] = False,
+    equalize: Annotated[
+        Equalization,
+        typer.Option(
+            help="Balance the ranges of channels between layers: where that changes the float "
+            "network for no picture (exact), also through ReLU6 and for high biases, which "
+            "changes it for none of the calibration images (full), or not. auto: full for "
+            "weights per tensor, else exact."
+        ),
+    ] = Equalization.auto,
     bias_correction: Annotated[
         BiasCorrection,
         typer.Option(
@@ -253,7 +267,7 @@ def compile_(
         quantization=QuantOptions(
             estimator.value,
             weights.value,
-            not no_equalize,
+            equalize.value,
             bias_correction.value,
             rounding.value,
         ),

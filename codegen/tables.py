@@ -68,11 +68,10 @@ def compiled(report: Document) -> Iterable[RenderableType]:
 
 def _quantization(used: Document) -> str:
     """One line: what was used to get to int8."""
-    equalized = "equalised" if used["equalize"] else "not equalised"
     return (
         f"quantized on {used['images']} pictures: {used['estimator']} ranges, {used['weights']} "
-        f"weights, {equalized}, {used['bias_correction']} bias correction, {used['rounding']} "
-        "rounding"
+        f"weights, equalisation {used['equalize']}, "
+        f"{used['bias_correction']} bias correction, {used['rounding']} rounding"
     )
 
 

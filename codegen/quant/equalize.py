@@ -72,7 +72,9 @@ class Equalized:
     maps: Mapping[str, ChannelMap]
 
 
-def equalize(graph: Graph, extremes: Extremes, per_tensor: bool = False) -> Equalized:
+def equalize(
+    graph: Graph, extremes: Extremes, per_tensor: bool = False, exact: bool = False
+) -> Equalized:
     """The same function with channels of more equal ranges.
 
     Args:
@@ -80,14 +82,16 @@ def equalize(graph: Graph, extremes: Extremes, per_tensor: bool = False) -> Equa
         extremes: Of each tensor that a node writes, on the calibration pictures.
         per_tensor: Weights will share one scale a layer, so that it is their ranges that are
             balanced; else those of the activations against the columns of the weights.
+        exact: Only what leaves the function the same for every picture: tensors that go through
+            an upper clip stay, and high biases stay.
     """
-    shifts = _shifts(graph, extremes)
+    shifts = {} if exact else _shifts(graph, extremes)
     maps = {
         name: ChannelMap(np.ones(len(seen.lo)), shifts.get(name, np.zeros(len(seen.lo))))
         for name, seen in extremes.items()
     }
     graph = replaced(graph, {n: _shifted(n, shifts) for n in graph.nodes})
-    groups = [group for group in _groups(graph) if _scalable(graph, group)]
+    groups = [group for group in _groups(graph) if _scalable(graph, group, exact)]
     for _ in range(SWEEPS if per_tensor else 1):
         for group in groups:
             seen = {name: _moved(extremes[name], maps[name]) for name in group}
@@ -147,14 +151,16 @@ def _groups(graph: Graph) -> list[tuple[str, ...]]:
     return list(found.values())
 
 
-def _scalable(graph: Graph, group: tuple[str, ...]) -> bool:
+def _scalable(graph: Graph, group: tuple[str, ...], exact: bool) -> bool:
     """True if every layer around the tensors can take a factor a channel."""
     if graph.input in group or graph.output in group:
         return False
     around = [n for n in graph.nodes if n.output in group or set(n.inputs) & set(group)]
     clips = [getattr(n, "bounds", None) for n in around if n.output in group]
     return all(isinstance(n, Layer | Add | AvgPool | MaxPool) for n in around) and all(
-        clip is None or (clip.lo in (0.0, -np.inf) and clip.hi > 0.0) for clip in clips
+        clip is None
+        or (clip.lo in (0.0, -np.inf) and clip.hi > 0.0 and not (exact and np.isfinite(clip.hi)))
+        for clip in clips
     )
 
 

@@ -2,13 +2,15 @@
 
 With ``x`` a window of the quantized input as real numbers and ``y`` the float network's output
 before its clip, the mean squared error of weights ``w`` and bias ``b`` is a quadratic form in them.
-Its bias solves itself, ``b = E[y] - w E[x]``, and what remains of ``w`` needs only the covariances.
+What it says of ``w`` needs only the covariances; the bias is ``b = E[y] - w E[x]``, with the means
+over those windows that count: where the clip cuts the output off, its error does not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,12 @@ from codegen.quant.weights import Layer, Matrix
 
 WINDOWS = 200
 """So many windows of a picture are looked at in a depthwise layer: nine weights need no more."""
+
+MARGIN = 0.1
+"""Windows count up to so many standard deviations of the output beyond the clip."""
+
+ENOUGH = 50
+"""Fewer windows that count say nothing; then all of them do."""
 
 Batch = tuple[Int8Array, FloatArray]
 
@@ -38,6 +46,8 @@ class Moments:
         covariance: Of the windows, float64 [G, n, n].
         cross: Of wanted output and window, float64 [C, n].
         windows: How many there were.
+        active_mean: Mean of the windows that count for an output channel, float64 [C, n].
+        active_target: Mean of the wanted output over them, float64 [C].
     """
 
     mean: Matrix
@@ -45,10 +55,12 @@ class Moments:
     covariance: NDArray[np.float64]
     cross: Matrix
     windows: int
+    active_mean: Matrix
+    active_target: NDArray[np.float64]
 
     def bias(self, weight: Matrix) -> NDArray[np.float64]:
         """The bias after which the mean output of each channel is the wanted one: float64 [C]."""
-        return np.asarray(self.target - (weight * self.mean).sum(axis=1))
+        return np.asarray(self.active_target - (weight * self.active_mean).sum(axis=1))
 
     def times(self, weight: Matrix) -> Matrix:
         """``weight [C, n]`` times the covariance that it meets."""
@@ -57,13 +69,14 @@ class Moments:
         return np.asarray(np.einsum("ci,cij->cj", weight, self.covariance))
 
 
-def moments(node: Layer, batches: Iterable[Batch], q: QParams) -> Moments:
+def moments(node: Layer, batches: Iterable[Batch], q: QParams, deviation: NDArray[Any]) -> Moments:
     """Moments of a layer over pictures.
 
     Args:
         node: The float layer.
         batches: Its int8 input [N, H, W, C] and float output before the clip [N, Ho, Wo, Co].
         q: Quantization of the input.
+        deviation: Standard deviation of the output before the clip, [C].
 
     Raises:
         ThumbnetError: There are no pictures.
@@ -73,11 +86,17 @@ def moments(node: Layer, batches: Iterable[Batch], q: QParams) -> Moments:
     for x, y in batches:
         real = (x.astype(np.float32) - np.float32(q.zero_point)) * np.float32(q.scale)
         windows, wanted = _windows(node, real, y)
+        margin = MARGIN * deviation[:, None]
+        inside = (wanted > node.bounds.lo - margin) & (wanted < node.bounds.hi + margin)
+        active = inside.astype(np.float32)
         parts = (
             windows.sum(axis=1, dtype=np.float64),
             wanted.sum(axis=1, dtype=np.float64),
             (windows.transpose(0, 2, 1) @ windows).astype(np.float64),
             _products(wanted, windows).astype(np.float64),
+            _products(active, windows).astype(np.float64),
+            (active * wanted).sum(axis=1, dtype=np.float64),
+            active.sum(axis=1, dtype=np.float64),
         )
         count += windows.shape[1]
         sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else list(parts)
@@ -86,13 +105,17 @@ def moments(node: Layer, batches: Iterable[Batch], q: QParams) -> Moments:
             f"Layer {node.name!r} ({node.op}) was to be corrected or rounded without pictures. "
             "Give some with --calibrate, or use --bias-correction none and --rounding nearest."
         )
-    mean, target, square, cross = (part / count for part in sums)
+    mean, target, square, cross = (part / count for part in sums[:4])
+    active_sum, active_wanted, active_count = sums[4:]
+    enough, divisor = active_count >= ENOUGH, np.maximum(active_count, 1.0)
     return Moments(
         mean,
         target,
         square - mean[:, :, None] * mean[:, None, :],
         cross - target[:, None] * mean,
         count,
+        np.where(enough[:, None], active_sum / divisor[:, None], mean),
+        np.where(enough, active_wanted / divisor, target),
     )
 
 

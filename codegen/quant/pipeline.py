@@ -17,6 +17,7 @@ from codegen.quant.ranges import Range
 from codegen.quant.reconstruct import WeightOptions, dead_layers, nearest_weights, reconstruct
 from codegen.quant.weights import LayerWeights
 
+EQUALIZATIONS = ("auto", "exact", "full", "none")
 CORRECTIONS = ("empirical", "analytic", "none")
 
 
@@ -27,14 +28,16 @@ class QuantOptions:
     Attributes:
         estimator: Of activation ranges, a key of ``codegen.quant.ranges.ESTIMATORS``.
         weights: ``per-channel`` or ``per-tensor`` scales.
-        equalize: Cross-layer equalisation.
+        equalize: Cross-layer equalisation: one of ``EQUALIZATIONS``. ``exact`` changes the function
+            for no picture, ``full`` for none of the calibration pictures; ``auto`` is ``full`` for
+            weights per tensor, which are lost without it, and else ``exact``.
         bias_correction: One of ``CORRECTIONS``.
         rounding: A key of ``codegen.quant.rounding.ROUNDINGS``.
     """
 
     estimator: str = "minmax"
     weights: str = "per-channel"
-    equalize: bool = True
+    equalize: str = "auto"
     bias_correction: str = "empirical"
     rounding: str = "adaptive"
 
@@ -76,10 +79,12 @@ def quantize_model(
     images, per_tensor = to_float(pixels, graph.preprocess), options.weights == "per-tensor"
     warnings: list[str] = []
 
-    moved = None
-    if options.equalize:
+    moved, wanted = None, options.equalize
+    if wanted == "auto":
+        wanted = "full" if per_tensor else "exact"
+    if wanted != "none":
         seen = channel_ranges(imported, graph, images, progress)
-        equalized = equalize(graph, seen, per_tensor)
+        equalized = equalize(graph, seen, per_tensor, exact=wanted == "exact")
         graph, moved = equalized.graph, equalized.maps
 
     ranges = calibrate(imported, graph, images, options.estimator, progress, moved=moved)
@@ -98,7 +103,7 @@ def quantize_model(
         warnings += corrected.warnings
     warnings += _dead_channels(graph, weights)
 
-    document = {**vars(options), "images": len(images)}
+    document = {**vars(options), "equalize": wanted, "images": len(images)}
     return Quantized(quantize(graph, ranges, weights), tuple(warnings), document)
 
 
@@ -118,7 +123,7 @@ def _dead_channels(graph: Graph, weights: dict[str, LayerWeights]) -> list[str]:
     dead = dead_layers(graph, weights)
     if not dead:
         return []
-    listed = ", ".join(f"{name!r} {count}" for name, count in list(dead.items())[:3])
+    listed = ", ".join(f"{name[-40:]!r} {count}" for name, count in list(dead.items())[:3])
     more = f" and {len(dead) - 3} more layers" if len(dead) > 3 else ""
     return [
         "Channels are dead, their weights zero or next to nothing beside their bias, and become "

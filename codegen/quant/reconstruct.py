@@ -32,6 +32,9 @@ from codegen.quant.weights import (
 MEMORY = 1 << 30
 """Bytes of activations that are held at once; of larger networks fewer pictures are looked at."""
 
+ON_GRID = 0.01
+"""Steps that a weight may be off its grid and still lie on it."""
+
 _CHUNK = 5
 """Pictures computed at once."""
 
@@ -85,7 +88,7 @@ def reconstruct(
         wanted = _run(_unclipped(node).run_float, ys, graph.tensors[node.output].shape, np.float32)
         if isinstance(node, Conv | Depthwise):
             q = qs[node.inputs[0]]
-            known = moments(node, _batches(xs[0], wanted), q)
+            known = moments(node, _batches(xs[0], wanted), q, wanted.std(axis=(0, 1, 2)))
             weights[node.output] = choose(node, known, q.scale, options)
             np.clip(wanted, node.bounds.lo, node.bounds.hi, out=wanted)
         made, q_in = integer_node(graph, node, qs, weights), tuple(qs[name] for name in node.inputs)
@@ -124,7 +127,9 @@ def choose(node: Layer, known: Moments, input_scale: float, options: WeightOptio
     """
     plain = nearest(node, input_scale, options.per_tensor)
     result = plain
-    if options.rounding != "nearest":
+    # Weights that lie on their grid, as quantization-aware training leaves them, stay there.
+    off_grid = np.abs(rows(node) - plain.real).max(axis=1) > ON_GRID * plain.scale
+    if options.rounding != "nearest" and off_grid.any():
         weight = regressed(rows(node), known)
         scale = grid_scales(weight, plain.bias, input_scale, options.per_tensor)
         integers = ROUNDINGS[options.rounding](weight, scale, known)
