@@ -126,16 +126,16 @@ def measure(models: Path, pictures: Path, model: str, method: str) -> Row:
     graph = simplify(replace(imported.graph, preprocess=preprocess))
     images = load_images(pictures, graph.input_tensor.shape, preprocess)
     held_out = np.arange(len(images.names)) % EVERY != 0
-    started = time.perf_counter()
+    started = time.process_time()
     if method == ORT:
         with tempfile.TemporaryDirectory(prefix="thumbnet-") as folder:
             file = _ort(imported, graph, images.pixels[~held_out], Path(folder))
-            seconds = time.perf_counter() - started
+            seconds = time.process_time() - started
             peak = _peak()
             got = _float_outputs(import_onnx_as(imported, file), graph, images.pixels[held_out])
     else:
         made = quantize_model(imported, graph, images.pixels[~held_out], METHODS[method])
-        seconds = time.perf_counter() - started
+        seconds = time.process_time() - started
         peak = _peak()
         got = _int8_outputs(made.graph, images.pixels[held_out])
     want = _float_outputs(imported, graph, images.pixels[held_out])
@@ -254,14 +254,14 @@ def page(rows: list[Row]) -> str:
         "top-1 int8",
         "error",
     )
-    head += ("seconds", "peak GB")
+    head += ("CPU seconds", "peak GB")
     text = (
         "# Accuracy\n\nMade by `python -m benchmarks.accuracy --models DIR --pictures ZIP --ort "
         "-o docs/accuracy.md`. Every fifth of 500 ImageNet pictures calibrates; on the other 400 "
         "the largest output of the int8 program (simulated: the same bytes as the C) is compared "
         "with that of the float network. `error` is the mean absolute error of the last output's "
-        "probability (for vww, that of a person). Seconds are calibration and quantization, on two "
-        "cores that other work shared.\n\n"
+        "probability (for vww, that of a person). Seconds are CPU time of "
+        "calibration and quantization, all threads together.\n\n"
         "**Read it with care.** The methods, their constants and the default were chosen by "
         "comparing a few dozen variants on these same 400 pictures, so that the figures of the "
         "default are somewhat better than on pictures that had no say. Calibration never saw them. "
