@@ -60,7 +60,41 @@ class Estimator(str, Enum):
     """How activation ranges are taken from the calibration images."""
 
     minmax = "minmax"
+    average = "average"
     percentile = "percentile"
+    mse = "mse"
+    entropy = "entropy"
+
+
+class Weights(str, Enum):
+    """How many scales the weights of a layer have."""
+
+    channel = "per-channel"
+    tensor = "per-tensor"
+
+
+class Equalization(str, Enum):
+    """Cross-layer equalisation."""
+
+    auto = "auto"
+    exact = "exact"
+    full = "full"
+    none = "none"
+
+
+class BiasCorrection(str, Enum):
+    """What makes up for the mean error of quantized weights."""
+
+    empirical = "empirical"
+    analytic = "analytic"
+    none = "none"
+
+
+class Rounding(str, Enum):
+    """How weights get to their steps."""
+
+    adaptive = "adaptive"
+    nearest = "nearest"
 
 
 class FlashLine(str, Enum):
@@ -145,8 +179,39 @@ def compile_(
         ),
     ] = None,
     estimator: Annotated[
-        Estimator, typer.Option(help="How ranges are taken from the calibration images.")
+        Estimator,
+        typer.Option(
+            help="How the range of a tensor is taken from the calibration images: all that was "
+            "seen (minmax), a moving average of each image's extremes, all but 0.01 % at either "
+            "end (percentile), least squared error (mse), least divergence (entropy)."
+        ),
     ] = Estimator.minmax,
+    weights: Annotated[
+        Weights, typer.Option(help="One weight scale for each output channel, or for a layer.")
+    ] = Weights.channel,
+    equalize: Annotated[
+        Equalization,
+        typer.Option(
+            help="Balance the ranges of channels between layers: where that changes the float "
+            "network for no picture (exact), also through ReLU6 and for high biases, which "
+            "changes it for none of the calibration images (full), or not. auto: full for "
+            "weights per tensor, else exact."
+        ),
+    ] = Equalization.auto,
+    bias_correction: Annotated[
+        BiasCorrection,
+        typer.Option(
+            help="Take the mean error of quantized layers back in the biases: as measured on the "
+            "calibration images (empirical), as batch normalization tells (analytic), or not."
+        ),
+    ] = BiasCorrection.empirical,
+    rounding: Annotated[
+        Rounding,
+        typer.Option(
+            help="Round weights so that the layer's output errs least on the calibration images "
+            "(adaptive), or each to the nearest step."
+        ),
+    ] = Rounding.adaptive,
     wide_depthwise: Annotated[
         bool,
         typer.Option(
@@ -214,6 +279,7 @@ def compile_(
         raise typer.BadParameter("give --core or --board, not both: a board has its core")
     from codegen import flow, tables
     from codegen.preprocess import parse_preprocess
+    from codegen.quant.pipeline import QuantOptions
 
     options = flow.CompileOptions(
         model=model,
@@ -223,13 +289,19 @@ def compile_(
         board=board,
         name=name,
         preprocess=parse_preprocess(preprocess) if preprocess is not None else None,
-        estimator=estimator.value,
+        quantization=QuantOptions(
+            estimator.value,
+            weights.value,
+            equalize.value,
+            bias_correction.value,
+            rounding.value,
+            wide_depthwise,
+        ),
         simplify=not no_simplify,
         optimize=optimize.value,
         flash_budget=flash_budget,
         kernels=kernels.value if kernels else None,
         unroll=unroll,
-        wide_depthwise=wide_depthwise,
         limit=images,
         build=not no_build,
         force=force,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ from codegen.onnx_import.quantized import OFFSETS
 from codegen.output import REPORT_NAME, new_folder
 from codegen.passes import simplify
 from codegen.plan import Plan, make_plan, stage_document
-from codegen.preprocess import for_channels, of_integers, parse_preprocess, to_float
+from codegen.preprocess import for_channels, of_integers, parse_preprocess
 from codegen.progress import Progress, silent
-from codegen.quant.calibrate import calibrate
 from codegen.quant.channels import Simplified, drop_channels
-from codegen.quant.quantize import quantize, unscaled
+from codegen.quant.pipeline import Quantized, QuantOptions, keep_quantization, quantize_model
+from codegen.quant.quantize import unscaled
 from codegen.zoo.defaults import default_calibration, default_model
 
 DEFAULT_CORE = "cortex-m4"
@@ -49,14 +50,13 @@ class CompileOptions:
         board: Board that the model must fit; None for the one that emulates the core.
         name: Prefix of the C names; None for the file's name.
         preprocess: How pixels become inputs; None for what the file says.
-        estimator: Range estimator.
+        quantization: How activations and weights are quantized.
         simplify: Drop channels that are constant or that nobody reads.
         optimize: What the plan aims at: one of ``codegen.plan.OBJECTIVES``.
         flash_budget: Bytes of constants and code that the kernels should not exceed; None for the
             flash of ``board``, or for the fastest kernels if there is none.
         kernels: Kernel family; None for the core's own.
         unroll: Steps that the body of an inner loop has at most.
-        wide_depthwise: Depthwise weights take 16 bits.
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
@@ -70,13 +70,12 @@ class CompileOptions:
     board: str | None = None
     name: str | None = None
     preprocess: Preprocess | None = None
-    estimator: str = "minmax"
+    quantization: QuantOptions = QuantOptions()
     simplify: bool = True
     optimize: str = "balanced"
     flash_budget: int | None = None
     kernels: str | None = None
     unroll: int = UNROLL
-    wide_depthwise: bool = False
     limit: int = 100
     build: bool = True
     force: bool = False
@@ -94,6 +93,7 @@ class CompileReport:
     flash_budget: int | None
     sizes: ModelSizes
     warnings: tuple[str, ...]
+    quantization: Mapping[str, Any]
     simplified: Simplified | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class CompileReport:
             "flash_budget": self.flash_budget,
             "kernels": self.options.kernels,
             "unroll": self.options.unroll,
-            "wide_depthwise": self.options.wide_depthwise,
+            "quantization": dict(self.quantization),
             "simplify": self.options.simplify,
             "simplified": _simplified(self.simplified),
             "macs": graph.macs(),
@@ -176,9 +176,10 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         imported = import_onnx(options.model or default_model())
         warnings = list(imported.notes)
         float_graph = simplify(_declared(imported, options, warnings))
-        graph = _quantized(imported, float_graph, options, progress, warnings)
-        simplified = drop_channels(graph) if options.simplify else None
-        graph = simplified.graph if simplified else graph
+        quantized = _quantized(imported, float_graph, options, progress, warnings)
+        warnings += quantized.warnings
+        simplified = drop_channels(quantized.graph) if options.simplify else None
+        graph = simplified.graph if simplified else quantized.graph
         budget = options.flash_budget
         if budget is None and options.board:
             budget = board.flash_bytes - CODE_ESTIMATE
@@ -201,7 +202,15 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
             progress("compiling", 0, 1)
             sizes = _measured(folder, name, core)
         report = CompileReport(
-            options, name, core.name, plan, budget, sizes, tuple(warnings), simplified
+            options,
+            name,
+            core.name,
+            plan,
+            budget,
+            sizes,
+            tuple(warnings),
+            quantized.document,
+            simplified,
         )
         stored = {**report.to_json(), "out": ""}  # the folder may be moved
         text = json.dumps(stored, indent=1) + "\n"
@@ -259,7 +268,7 @@ def _quantized(
     options: CompileOptions,
     progress: Progress,
     warnings: list[str],
-) -> Graph:
+) -> Quantized:
     source, wanted = options.calibrate, unscaled(graph)
     if not wanted:
         if source is not None:
@@ -267,7 +276,7 @@ def _quantized(
                 f"{imported.path.name} is quantized already: its scales are kept, and the "
                 "calibration images are not used."
             )
-        return quantize(graph, {})
+        return keep_quantization(graph)
     if source is None and options.model is None:
         source = default_calibration()
     if source is None:
@@ -278,9 +287,7 @@ def _quantized(
         )
     shape = graph.input_tensor.shape
     images = load_images(source, shape, graph.preprocess, options.limit)
-    inputs = to_float(images.pixels, graph.preprocess)
-    ranges = calibrate(imported, graph, inputs, options.estimator, progress)
-    return quantize(graph, ranges, options.wide_depthwise)
+    return quantize_model(imported, graph, images.pixels, options.quantization, progress)
 
 
 def _why_calibrate(imported: ImportedModel, graph: Graph, wanted: tuple[str, ...]) -> str:

@@ -121,6 +121,23 @@ NO_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True, eq=False)
+class Normal:
+    """How a tensor is distributed before its clip, as batch normalization left it in training.
+
+    Attributes:
+        mean: float64 [C], ``beta``.
+        std: float64 [C], ``|gamma|``.
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+    def then(self, scale: NDArray[np.float64], shift: NDArray[np.float64] | float) -> Normal:
+        """Of ``x * scale + shift``."""
+        return Normal(self.mean * scale + shift, self.std * np.abs(scale))
+
+
+@dataclass(frozen=True, eq=False)
 class Requant:
     """The integer epilogue of a layer: see ``codegen.quant.fixed``.
 

@@ -58,10 +58,23 @@ def compiled(report: Document) -> Iterable[RenderableType]:
     yield _bytes("RAM, bytes", report["ram"])
     if report.get("simplified"):
         yield Text(_simplified(report["simplified"]))
+    yield Text(_quantization(report["quantization"]))
     where = f" on board {report['board']}" if report.get("board") else ""
     yield Text(
         f"{report['name']} for {report['core']}{where}: {_number(report['macs'])} multiply-adds, "
         f"{_number(report['parameters'])} parameters, written to {report['out']}"
+    )
+
+
+def _quantization(used: Document) -> str:
+    """One line: what was used to get to int8."""
+    if "kept" in used:
+        return "quantized already: scales and zero points of the file are kept"
+    wide = ", depthwise weights of 16 bits" if used["wide_depthwise"] else ""
+    return (
+        f"quantized on {used['images']} pictures: {used['estimator']} ranges, {used['weights']} "
+        f"weights, equalisation {used['equalize']}, "
+        f"{used['bias_correction']} bias correction, {used['rounding']} rounding{wide}"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import Bounds
+from codegen.ir import Bounds, Normal
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
@@ -39,7 +39,7 @@ def batch_normalization(builder: Builder, node: OnnxNode) -> None:
     with np.errstate(all="ignore"):
         scale = gamma / np.sqrt(variance + node.number("epsilon", 1e-5))
         shift = beta - mean * scale
-    _affine(builder, node, view, scale, shift)
+    _affine(builder, node, view, scale, shift, Normal(beta, np.abs(gamma)))
 
 
 def _affine(
@@ -48,12 +48,15 @@ def _affine(
     view: View,
     scale: NDArray[np.float64],
     shift: NDArray[np.float64],
+    statistics: Normal | None = None,
 ) -> None:
     if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
         raise node.error(
             "scales by values that are NaN or infinite (a negative variance, or a division by 0?)"
         )
-    made = Affine(node.name, (view.tensor,), node.outputs[0], _vector(scale), _vector(shift))
+    made = Affine(
+        node.name, (view.tensor,), node.outputs[0], _vector(scale), _vector(shift), statistics
+    )
     builder.emit(node, made, view.dims)
 
 

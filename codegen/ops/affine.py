@@ -7,18 +7,22 @@ from typing import ClassVar
 
 import numpy as np
 
-from codegen.ir import FloatArray, Node, Shape
+from codegen.ir import FloatArray, Node, Normal, Shape
 
 
 @dataclass(frozen=True, eq=False)
 class Affine(Node):
-    """``y = x * scale + shift`` with float64 [C] arrays (folded in double precision)."""
+    """``y = x * scale + shift`` with float64 [C] arrays (folded in double precision).
+
+    ``statistics`` of ``y`` are known where it comes from a batch normalization.
+    """
 
     op: ClassVar[str] = "affine"
     float_only: ClassVar[bool] = True
 
     scale: np.ndarray[tuple[int], np.dtype[np.float64]]
     shift: np.ndarray[tuple[int], np.dtype[np.float64]]
+    statistics: Normal | None = None
 
     def infer(self, *shapes: Shape) -> Shape:
         return shapes[0]

@@ -8,7 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import NO_BOUNDS, Bounds, FloatArray, Int8Array, Node, Pads, QParams, Requant, Shape
+from codegen.ir import (
+    NO_BOUNDS,
+    Bounds,
+    FloatArray,
+    Int8Array,
+    Node,
+    Normal,
+    Pads,
+    QParams,
+    Requant,
+    Shape,
+)
 from codegen.ops.window import Size, im2col, output_size, pad
 from codegen.quant.fixed import FLOAT32_EXACT, requantize
 
@@ -26,6 +37,8 @@ class Conv(Node):
         requant: None in a float graph.
         weight_scale: float64 [O], in a float graph: the scales that a quantized file gives the
             weights of each output channel; None leaves them to quantization.
+        statistics: Of the result before the clip, where batch normalization was folded in; None
+            in an integer graph.
     """
 
     op: ClassVar[str] = "conv"
@@ -37,6 +50,7 @@ class Conv(Node):
     bounds: Bounds = NO_BOUNDS
     requant: Requant | None = None
     weight_scale: NDArray[np.float64] | None = None
+    statistics: Normal | None = None
 
     @property
     def kernel(self) -> Size:

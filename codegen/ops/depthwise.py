@@ -8,7 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import NO_BOUNDS, Bounds, FloatArray, Int8Array, Node, Pads, QParams, Requant, Shape
+from codegen.ir import (
+    NO_BOUNDS,
+    Bounds,
+    FloatArray,
+    Int8Array,
+    Node,
+    Normal,
+    Pads,
+    QParams,
+    Requant,
+    Shape,
+)
 from codegen.ops.window import Size, image_shape, output_size, pad
 from codegen.quant.fixed import requantize
 
@@ -27,6 +38,8 @@ class Depthwise(Node):
         requant: None in a float graph.
         weight_scale: float64 [C * m], in a float graph: the scales that a quantized file gives the
             weights of each output channel; None leaves them to quantization.
+        statistics: Of the result before the clip, where batch normalization was folded in; None
+            in an integer graph.
     """
 
     op: ClassVar[str] = "depthwise"
@@ -38,6 +51,7 @@ class Depthwise(Node):
     bounds: Bounds = NO_BOUNDS
     requant: Requant | None = None
     weight_scale: NDArray[np.float64] | None = None
+    statistics: Normal | None = None
 
     @property
     def kernel(self) -> Size:

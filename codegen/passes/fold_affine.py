@@ -23,6 +23,8 @@ def merge_affine(graph: Graph) -> Graph:
                 inputs=first.inputs,
                 scale=first.scale * after.scale,
                 shift=first.shift * after.scale + after.shift,
+                statistics=after.statistics
+                or (first.statistics and first.statistics.then(after.scale, after.shift)),
             )
             graph = replaced(graph, {first: None, after: merged})
     return graph
@@ -53,6 +55,7 @@ def _into_producer(graph: Graph, affine: Affine) -> Graph | None:
         weight=as_float32(layer, layer.weight.astype(np.float64) * factor),
         bias=as_float32(layer, layer.bias * affine.scale + affine.shift),
         weight_scale=None if given is None else given * np.abs(affine.scale),
+        statistics=affine.statistics,
     )
     return replaced(graph, {layer: None, affine: folded})
 

@@ -35,4 +35,11 @@ def lower_clip(graph: Graph) -> Graph:
 
 def _scaling(node: Affine) -> Depthwise:
     weight = as_float32(node, node.scale).reshape(1, 1, -1, 1)
-    return Depthwise(node.name, node.inputs, node.output, weight, as_float32(node, node.shift))
+    return Depthwise(
+        node.name,
+        node.inputs,
+        node.output,
+        weight,
+        as_float32(node, node.shift),
+        statistics=node.statistics,
+    )

@@ -1,14 +1,17 @@
-"""Calibration: the float network runs on pictures and each tensor's range is estimated."""
+"""Calibration: the float network runs on pictures, and what its tensors hold is looked at."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from codegen.errors import ThumbnetError
-from codegen.ir import FloatArray, Graph, Preprocess
+from codegen.ir import NO_BOUNDS, FloatArray, Graph, Preprocess
 from codegen.onnx_import import ImportedModel
 from codegen.onnx_runtime import FloatModel
 from codegen.progress import Progress, silent
+from codegen.quant.equalize import ChannelMap, ChannelRange, Vector
 from codegen.quant.quantize import unscaled
 from codegen.quant.ranges import ESTIMATORS, Range
 
@@ -27,6 +30,7 @@ def calibrate(
     estimator: str = "minmax",
     progress: Progress = silent,
     threads: int = 2,
+    moved: Mapping[str, ChannelMap] | None = None,
 ) -> dict[str, Range]:
     """Ranges of the tensors of ``graph`` that have no scale, the input's from the preprocessing.
 
@@ -37,6 +41,7 @@ def calibrate(
         estimator: A key of ``codegen.quant.ranges.ESTIMATORS``.
         progress: Told the images done.
         threads: Threads for onnxruntime.
+        moved: What equalisation did to the tensors of ``graph``, by name.
 
     Returns:
         Smallest and largest value to be represented, by tensor name.
@@ -44,16 +49,59 @@ def calibrate(
     Raises:
         ThumbnetError: There are no images, or onnxruntime fails.
     """
+    estimators = {name: ESTIMATORS[estimator]() for name in unscaled(graph) if name != graph.input}
+    for batch in _activations(imported, graph, images, progress, threads):
+        for name, values in batch.items():
+            channels = (moved or {}).get(name)
+            estimators[name].observe(channels.apply(values) if channels else values)
+    ranges = {name: estimator.range() for name, estimator in estimators.items()}
+    return {graph.input: input_range(graph.preprocess), **ranges}
+
+
+def channel_ranges(
+    imported: ImportedModel,
+    graph: Graph,
+    images: FloatArray,
+    progress: Progress = silent,
+    threads: int = 2,
+) -> dict[str, ChannelRange]:
+    """Smallest and largest value of each channel of the tensors that nodes of ``graph`` write.
+
+    Args:
+        imported: As for ``calibrate``.
+        graph: As for ``calibrate``.
+        images: As for ``calibrate``.
+        progress: As for ``calibrate``.
+        threads: As for ``calibrate``.
+
+    Raises:
+        ThumbnetError: As ``calibrate``.
+    """
+    lo: dict[str, FloatArray] = {}
+    hi: dict[str, FloatArray] = {}
+    bounds = {node.output: getattr(node, "bounds", NO_BOUNDS) for node in graph.nodes}
+    for batch in _activations(imported, graph, images, progress, threads):
+        for name, values in batch.items():
+            pixels = values.reshape(-1, values.shape[3])
+            low, high = pixels.min(axis=0), pixels.max(axis=0)
+            lo[name] = np.minimum(lo.get(name, low), low)
+            hi[name] = np.maximum(hi.get(name, high), high)
+
+    def clipped(name: str, ends: FloatArray) -> Vector:
+        return np.clip(ends.astype(np.float64), bounds[name].lo, bounds[name].hi)
+
+    return {name: ChannelRange(clipped(name, lo[name]), clipped(name, hi[name])) for name in lo}
+
+
+def _activations(
+    imported: ImportedModel, graph: Graph, images: FloatArray, progress: Progress, threads: int
+) -> Iterator[dict[str, FloatArray]]:
     if len(images) == 0:
         raise ThumbnetError("There are no calibration images. Give some with --calibrate.")
     names = [name for name in unscaled(graph) if name != graph.input]
-    estimators = {name: ESTIMATORS[estimator]() for name in names}
-    model = FloatModel(imported, names, threads)
     done = 0
+    model = FloatModel(imported, names, threads)
     for batch in model.activations(images, [graph.input, *names]):
-        for name, estimated in estimators.items():
-            estimated.observe(batch[name])
-        done += len(batch[graph.input])
+        done += len(batch.pop(graph.input))
+        yield batch
         progress("calibrating", done, len(images))
-    ranges = {name: estimator.range() for name, estimator in estimators.items()}
-    return {graph.input: input_range(graph.preprocess), **ranges}

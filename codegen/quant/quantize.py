@@ -1,6 +1,7 @@
 """Float graph and ranges -> int8 graph, after the arithmetic contract.
 
-Each operator has one function here that gives its integer twin; ``_RULES`` lists them.
+Each operator has one function here that gives its integer twin; ``_RULES`` lists those of the
+operators without weights.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from codegen.quant.fixed import (
     multipliers,
 )
 from codegen.quant.ranges import Range
-from codegen.quant.scales import (
-    WEIGHT_MAX,
-    WIDE_MAX,
-    activation_qparams,
-    quantized_bounds,
-    weight_scales,
-    wide_scales,
-)
+from codegen.quant.scales import WEIGHT_MAX, activation_qparams, quantized_bounds
+from codegen.quant.weights import Layer, LayerWeights, from_rows, nearest, rows, wide_nearest
 
 QMap = dict[str, QParams]
+WeightMap = Mapping[str, LayerWeights]
 
 
-def quantize(graph: Graph, ranges: Mapping[str, Range], wide_depthwise: bool = False) -> Graph:
+def quantize(
+    graph: Graph,
+    ranges: Mapping[str, Range],
+    weights: WeightMap | None = None,
+    wide_depthwise: bool = False,
+) -> Graph:
     """The int8 graph.
 
     What a quantized file says is kept: scales and zero points of tensors, and scales of weights,
@@ -43,7 +44,9 @@ def quantize(graph: Graph, ranges: Mapping[str, Range], wide_depthwise: bool = F
     Args:
         graph: A simplified float graph (no ``float_only`` operators).
         ranges: Of every tensor that ``unscaled`` names.
-        wide_depthwise: Depthwise weights take 16 bits instead of 8.
+        weights: Of convolutions, by the name of the tensor they write; those that are not named
+            round to the nearest step.
+        wide_depthwise: Those of depthwise layers have 16 bits then.
 
     Returns:
         A graph with the same tensors and nodes, all integer.
@@ -52,8 +55,13 @@ def quantize(graph: Graph, ranges: Mapping[str, Range], wide_depthwise: bool = F
         ThumbnetError: A layer cannot be held by the arithmetic (named, with the reason).
     """
     qs = choose_qparams(graph, ranges)
-    rules = {**_RULES, **(_WIDE if wide_depthwise else {})}
-    nodes = tuple(rules[node.op](graph, node, qs) for node in graph.nodes)
+    chosen = dict(weights or {})
+    if wide_depthwise:
+        for node in graph.nodes:
+            if isinstance(node, Depthwise) and node.output not in chosen:
+                q_in, q_out = qs[node.inputs[0]], qs[node.output]
+                chosen[node.output] = wide_nearest(node, q_in.scale, q_out.scale)
+    nodes = tuple(integer_node(graph, node, qs, chosen) for node in graph.nodes)
     tensors = {name: replace(tensor, q=qs[name]) for name, tensor in graph.tensors.items()}
     return validate(replace(graph, nodes=nodes, tensors=tensors), "quantize", integer=True)
 
@@ -91,31 +99,31 @@ def _refuse(node: Node, reason: str) -> ThumbnetError:
     )
 
 
-def _epilogue(
-    node: Conv | Depthwise, weight: NDArray[Any], qs: QMap, wide: bool = False
-) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
-    """Integer weights [C, n], bias and requantization of a layer with float weights [C, n]."""
+def integer_node(graph: Graph, node: Node, qs: QMap, weights: WeightMap) -> Node:
+    """The integer twin of a node: see ``quantize``."""
+    if isinstance(node, Conv | Depthwise):
+        return _layer(node, qs, weights.get(node.output))
+    return _RULES[node.op](graph, node, qs)
+
+
+def _layer(node: Layer, qs: QMap, weights: LayerWeights | None) -> Layer:
+    """A convolution: integer weights, bias and requantization."""
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
-    bias = node.bias.astype(np.float64)
     if node.weight_scale is not None:
-        return _given_epilogue(node, weight, bias, q_in, q_out)
-    scales = weight_scales(weight, bias, q_in.scale)
-    largest = WEIGHT_MAX
-    if wide:
-        scales, largest = wide_scales(scales, weight, bias, q_in.scale, q_out.scale), WIDE_MAX
-    q_weight = np.clip(np.rint(weight / scales[:, None]), -largest, largest).astype(np.int64)
-    q_bias = np.rint(bias / (q_in.scale * scales)).astype(np.int64)
+        return _given_layer(node, q_in, q_out)
+    made = weights or nearest(node, q_in.scale)
+    q_bias = np.rint(made.bias / (q_in.scale * made.scale)).astype(np.int64)
 
     # A channel without weights is a constant: a bias alone, with a multiplier of 2**16 that gives
     # it back unchanged. (A scale too small for a multiplier needs no such care: with M = 0 the
     # output is the zero point, and the real value is within a quarter of a step of it.)
-    scale = q_in.scale * scales / q_out.scale
-    constant = np.asarray(~q_weight.any(axis=1))
+    scale = q_in.scale * made.scale / q_out.scale
+    constant = np.asarray(~made.integers.any(axis=1))
     multiplier, shift = multipliers(np.where(constant, 2.0**-16, scale))
-    values = np.clip(np.rint(bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
+    values = np.clip(np.rint(made.bias / q_out.scale), INT8_MIN - INT8_MAX, INT8_MAX - INT8_MIN)
     _make_constant(constant, values.astype(np.int64), q_bias, multiplier, shift)
     requant = Requant(multiplier, shift, q_out.zero_point, *quantized_bounds(node.bounds, q_out))
-    return _proved(node, q_weight, q_bias, requant)
+    return _proved(node, made.integers, q_bias, requant)
 
 
 def _make_constant(
@@ -130,15 +138,10 @@ def _make_constant(
     multiplier[which] = 1 << (16 - shift) if shift <= 16 else 0
 
 
-def _given_epilogue(
-    node: Conv | Depthwise,
-    weight: NDArray[np.float64],
-    bias: NDArray[np.float64],
-    q_in: QParams,
-    q_out: QParams,
-) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
-    """The epilogue where a quantized file gives the scales of the weights: its own integers."""
+def _given_layer(node: Layer, q_in: QParams, q_out: QParams) -> Layer:
+    """A convolution whose scales of weights a quantized file gives: its own integers."""
     assert node.weight_scale is not None
+    weight, bias = rows(node), node.bias.astype(np.float64)
     scales = np.where(node.weight_scale > 0, node.weight_scale, 1.0)
     q_weight = np.rint(weight / scales[:, None]).astype(np.int64)
     bias_steps = np.rint(bias / (q_in.scale * scales))
@@ -161,52 +164,31 @@ def _given_epilogue(
 
 
 def _proved(
-    node: Conv | Depthwise,
-    weight: NDArray[np.int64],
-    bias: NDArray[np.int64],
-    requant: Requant,
-) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
-    """Weights in as few bits as hold them, bias and requantization, if no sum can overflow."""
+    node: Layer, weight: NDArray[np.int64], bias: NDArray[np.int64], requant: Requant
+) -> Layer:
+    """The layer with its weights in as few bits as hold them, if no sum can overflow."""
     worst = largest_sum(weight, bias, requant.shift)
     if worst >= ACCUMULATOR_LIMIT:
         raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
     largest = int(np.abs(weight).max())
     if largest > np.iinfo(np.int16).max:
         raise _refuse(node, f"a weight is {largest:,} steps and does not fit 16 bits")
-    dtype = np.int8 if largest <= WEIGHT_MAX else np.int16
-    return weight.astype(dtype), bias.astype(np.int32), requant
-
-
-def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
-    weight = node.weight.astype(np.float64).reshape(len(node.weight), -1)
-    q_weight, bias, requant = _epilogue(node, weight, qs)
-    return replace(
-        node,
-        weight=q_weight.reshape(node.weight.shape),
-        bias=bias,
-        bounds=NO_BOUNDS,
-        requant=requant,
-        weight_scale=None,
-    )
-
-
-def _wide_depthwise(graph: Graph, node: Depthwise, qs: QMap) -> Node:
-    return _depthwise(graph, node, qs, wide=True)
-
-
-def _depthwise(graph: Graph, node: Depthwise, qs: QMap, wide: bool = False) -> Node:
-    height, width, channels, multiplier = node.weight.shape
-    if not wide and height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT:
+    narrow = largest <= WEIGHT_MAX
+    height, width = node.kernel
+    if (
+        isinstance(node, Depthwise)
+        and narrow
+        and height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT
+    ):
         raise _refuse(node, f"its {height}x{width} kernel has more than 500 positions")
-    weight = node.weight.astype(np.float64).reshape(height * width, channels * multiplier).T
-    q_weight, bias, requant = _epilogue(node, weight, qs, wide)
     return replace(
         node,
-        weight=np.ascontiguousarray(q_weight.T).reshape(node.weight.shape),
-        bias=bias,
+        weight=from_rows(node, weight.astype(np.int8 if narrow else np.int16)),
+        bias=bias.astype(np.int32),
         bounds=NO_BOUNDS,
         requant=requant,
         weight_scale=None,
+        statistics=None,
     )
 
 
@@ -254,12 +236,9 @@ def _unchanged(graph: Graph, node: Node, qs: QMap) -> Node:
 
 
 _RULES: dict[str, Callable[[Graph, Any, QMap], Node]] = {
-    Conv.op: _conv,
-    Depthwise.op: _depthwise,
     Add.op: _add,
     AvgPool.op: _avgpool,
     MaxPool.op: _unchanged,
     Pad.op: _unchanged,
     Softmax.op: _softmax,
 }
-_WIDE: dict[str, Callable[[Graph, Any, QMap], Node]] = {Depthwise.op: _wide_depthwise}

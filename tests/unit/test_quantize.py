@@ -17,7 +17,15 @@ from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
 from codegen.plan import make_plan
 from codegen.quant.calibrate import input_range
 from codegen.quant.quantize import choose_qparams, quantize
-from codegen.quant.ranges import ESTIMATORS, MinMax, Percentile
+from codegen.quant.ranges import (
+    ESTIMATORS,
+    Average,
+    Entropy,
+    LeastError,
+    MinMax,
+    Percentile,
+    rounded,
+)
 from codegen.quant.scales import activation_qparams, quantized_bounds, weight_scales
 from codegen.simulate_float import run_float
 
@@ -250,16 +258,13 @@ class TestLayers:
 
 
 class TestEstimators:
-    def test_names(self) -> None:
-        assert {"minmax": MinMax, "percentile": Percentile} == ESTIMATORS
-
     def test_minmax(self) -> None:
         estimator = MinMax()
         for batch in ([0.5, -2.0], [7.0], [1.0, 1.0]):
             estimator.observe(np.array(batch, np.float32))
         assert estimator.range() == (-2.0, 7.0)
 
-    @pytest.mark.parametrize("name", ["minmax", "percentile"])
+    @pytest.mark.parametrize("name", ESTIMATORS)
     @pytest.mark.parametrize("value", [0.0, 3.0, -2.5])
     def test_constant(self, name: str, value: float) -> None:
         estimator = ESTIMATORS[name]()
@@ -309,7 +314,7 @@ class TestEstimators:
         lo, hi = estimator.range()
         assert -0.25 <= lo <= hi <= 0.75
 
-    @pytest.mark.parametrize("name", ["minmax", "percentile"])
+    @pytest.mark.parametrize("name", ESTIMATORS)
     @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
     def test_not_finite_comes_out(self, name: str, value: float) -> None:
         """So that quantization can refuse it by name."""
@@ -318,6 +323,45 @@ class TestEstimators:
         estimator.observe(np.array([0.5, 2.0], np.float32))
         with pytest.raises(ThumbnetError, match="not finite"):
             activation_qparams(estimator.range(), Bounds(), "t")
+
+
+class TestClippingEstimators:
+    """Those that weigh what clipping loses against what a coarse step loses."""
+
+    def test_average_is_the_mean_of_the_pictures_ends_while_they_are_few(self) -> None:
+        estimator = Average()
+        estimator.observe(np.array([[-1.0, 2.0], [-3.0, 4.0]], np.float32))
+        estimator.observe(np.array([[-2.0, 9.0]], np.float32))
+        assert estimator.range() == pytest.approx((-2.0, 5.0))
+
+    def test_least_error_finds_the_best_of_a_grid(self) -> None:
+        values = np.random.default_rng(0).standard_t(3, 50_000).astype(np.float32)
+        least, widest = LeastError(), MinMax()
+        for batch in np.split(values, 10):
+            least.observe(batch)
+            widest.observe(batch)
+
+        def error(ends: tuple[float, float]) -> float:
+            return float(((rounded(values.astype(float), *ends) - values) ** 2).mean())
+
+        lo, hi = widest.range()
+        shares = np.linspace(0.2, 1.0, 9)
+        best = min(error((a * lo, b * hi)) for a in shares for b in shares)
+        assert best < error(widest.range())
+        assert error(least.range()) <= 1.02 * best
+
+    def test_least_error_clips_nothing_of_a_uniform_tensor(self) -> None:
+        values = np.random.default_rng(0).uniform(0, 6, 50_000).astype(np.float32)
+        estimator = LeastError()
+        estimator.observe(values)
+        assert estimator.range()[1] == pytest.approx(6.0, rel=0.02)
+
+    def test_entropy_clips_a_lonely_outlier(self) -> None:
+        values = np.abs(np.random.default_rng(0).normal(0, 1, 100_000)).astype(np.float32)
+        values[0] = 60.0
+        estimator = Entropy()
+        estimator.observe(values)
+        assert 2.0 < estimator.range()[1] < 20.0
 
 
 def conv_net() -> Graph:

@@ -1,0 +1,198 @@
+"""Weights chosen with the pictures at hand: float and int8 network walk side by side.
+
+Layer by layer in execution order, so that each layer sees the inputs that the int8 layers before it
+really give, and aims at the output of the float network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen.ir import NO_BOUNDS, FloatArray, Graph, Int8Array, Node
+from codegen.ops import Conv, Depthwise
+from codegen.progress import Progress, silent
+from codegen.quant.moments import Batch, Moments, moments
+from codegen.quant.quantize import QMap, integer_node
+from codegen.quant.rounding import ROUNDINGS, regressed
+from codegen.quant.scales import WEIGHT_MAX
+from codegen.quant.weights import (
+    Layer,
+    LayerWeights,
+    dead_channels,
+    grid_scales,
+    nearest,
+    rows,
+    wide_nearest,
+    with_bias,
+)
+
+MEMORY = 1 << 30
+"""Bytes of activations that are held at once; of larger networks fewer pictures are looked at."""
+
+ON_GRID = 0.01
+"""Steps that a weight may be off its grid and still lie on it."""
+
+_CHUNK = 5
+"""Pictures computed at once."""
+
+
+@dataclass(frozen=True)
+class WeightOptions:
+    """How weights are chosen.
+
+    Attributes:
+        rounding: A key of ``codegen.quant.rounding.ROUNDINGS``.
+        correct_bias: The mean output of each channel is made that of the float network.
+        per_tensor: One scale a layer.
+        wide_depthwise: Depthwise weights of 16 bits, which round to the nearest step.
+    """
+
+    rounding: str = "adaptive"
+    correct_bias: bool = True
+    per_tensor: bool = False
+    wide_depthwise: bool = False
+
+
+def reconstruct(
+    graph: Graph,
+    qs: QMap,
+    pixels: Int8Array,
+    images: FloatArray,
+    options: WeightOptions,
+    progress: Progress = silent,
+) -> dict[str, LayerWeights]:
+    """Weights of all convolutions.
+
+    Args:
+        graph: The float graph.
+        qs: Quantization of its tensors.
+        pixels: int8 [N, H, W, C], its input in int8.
+        images: float32 [N, H, W, C], the same in real numbers.
+        options: How.
+        progress: Told the nodes done.
+
+    Returns:
+        By the name of the tensor that the layer writes.
+
+    Raises:
+        ThumbnetError: A layer cannot be held by the arithmetic, or there are no pictures.
+    """
+    some = np.linspace(0, len(images) - 1, min(len(images), _affordable(graph)))
+    chosen = np.unique(some.astype(np.intp)) if len(images) else np.zeros(0, np.intp)
+    integers, reals = {graph.input: pixels[chosen]}, {graph.input: images[chosen]}
+    last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
+    weights: dict[str, LayerWeights] = {}
+    for index, node in enumerate(graph.nodes):
+        xs, ys = [integers[name] for name in node.inputs], [reals[name] for name in node.inputs]
+        wanted = _run(_unclipped(node).run_float, ys, graph.tensors[node.output].shape, np.float32)
+        if isinstance(node, Conv | Depthwise):
+            q = qs[node.inputs[0]]
+            known = moments(node, _batches(xs[0], wanted), q, wanted.std(axis=(0, 1, 2)))
+            weights[node.output] = choose(node, known, q.scale, qs[node.output].scale, options)
+            np.clip(wanted, node.bounds.lo, node.bounds.hi, out=wanted)
+        made, q_in = integer_node(graph, node, qs, weights), tuple(qs[name] for name in node.inputs)
+        for name in node.inputs:
+            if last_use[name] == index:
+                integers.pop(name, None)
+                reals.pop(name, None)
+        integers[node.output] = _run(
+            lambda *x, made=made, q_in=q_in: made.run_int(x, q_in),
+            xs,
+            graph.tensors[node.output].shape,
+            np.int8,
+        )
+        reals[node.output] = wanted
+        progress("choosing weights", index + 1, len(graph.nodes))
+    return weights
+
+
+def nearest_weights(graph: Graph, qs: QMap, options: WeightOptions) -> dict[str, LayerWeights]:
+    """Weights of all convolutions, each rounded by itself; no pictures are needed."""
+    return {
+        node.output: _plain(node, qs[node.inputs[0]].scale, qs[node.output].scale, options)
+        for node in graph.nodes
+        if isinstance(node, Conv | Depthwise)
+    }
+
+
+def _plain(
+    node: Layer, input_scale: float, output_scale: float, options: WeightOptions
+) -> LayerWeights:
+    if options.wide_depthwise and isinstance(node, Depthwise):
+        return wide_nearest(node, input_scale, output_scale)
+    return nearest(node, input_scale, options.per_tensor)
+
+
+def choose(
+    node: Layer, known: Moments, input_scale: float, output_scale: float, options: WeightOptions
+) -> LayerWeights:
+    """Scales, integers and bias of one layer.
+
+    Args:
+        node: The float layer.
+        known: Its moments.
+        input_scale: Of its input.
+        output_scale: Of its output.
+        options: How.
+    """
+    plain = _plain(node, input_scale, output_scale, options)
+    result = plain
+    # Weights that lie on their grid, as quantization-aware training leaves them, stay there.
+    off_grid = np.abs(rows(node) - plain.real).max(axis=1) > ON_GRID * plain.scale
+    if options.rounding != "nearest" and plain.limit == WEIGHT_MAX and off_grid.any():
+        weight = regressed(rows(node), known)
+        scale = grid_scales(weight, plain.bias, input_scale, options.per_tensor)
+        integers = ROUNDINGS[options.rounding](weight, scale, known)
+        result = LayerWeights(integers, scale, plain.bias)
+    if options.correct_bias:
+        result = with_bias(result, known.bias(result.real), input_scale)
+    # A channel that was next to nothing beside its bias stays the constant that it was.
+    dead = np.asarray(~plain.integers.any(axis=1))
+    return LayerWeights(
+        np.where(dead[:, None], plain.integers, result.integers),
+        np.where(dead, plain.scale, result.scale),
+        np.where(dead, plain.bias, result.bias),
+        plain.limit,
+    )
+
+
+def dead_layers(graph: Graph, weights: dict[str, LayerWeights]) -> dict[str, int]:
+    """Names of the layers that have dead channels, and how many."""
+    counts = {
+        node.name: dead_channels(node, weights[node.output])
+        for node in graph.nodes
+        if isinstance(node, Conv | Depthwise)
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _unclipped(node: Node) -> Node:
+    return replace(node, bounds=NO_BOUNDS) if isinstance(node, Conv | Depthwise) else node
+
+
+def _affordable(graph: Graph) -> int:
+    """Pictures of which the largest two neighbouring tensors stay below ``MEMORY``."""
+    largest = max(
+        sum(graph.tensors[name].size for name in (*node.inputs, node.output))
+        for node in graph.nodes
+    )
+    return max(8, MEMORY // (5 * largest))
+
+
+def _run(function: Any, xs: list[Any], shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """``function`` of the inputs, some pictures at a time."""
+    result = np.empty((len(xs[0]), *shape), dtype)
+    for start in range(0, len(result), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        result[part] = function(*(x[part] for x in xs))
+    return result
+
+
+def _batches(x: Int8Array, y: FloatArray) -> Iterator[Batch]:
+    for start in range(0, len(x), _CHUNK):
+        yield x[start : start + _CHUNK], y[start : start + _CHUNK]
