@@ -124,7 +124,7 @@ def pixel_table(preprocess: Preprocess, q: QParams) -> Int8Array:
     """
     x = _float_table(preprocess, len(preprocess.mean))
     table = np.rint(x / np.float32(q.scale)) + q.zero_point
-    return np.clip(table, INT8_MIN, INT8_MAX, out=table).astype(np.int8)
+    return np.asarray(np.clip(table, INT8_MIN, INT8_MAX), np.int8)
 
 
 def to_int8(pixels: Pixels, preprocess: Preprocess, q: QParams) -> Int8Array:
