@@ -21,6 +21,7 @@ import codegen
 from codegen import __version__, console
 from codegen.cli import app
 from codegen.errors import ThumbnetError
+from codegen.quant.pipeline import QuantOptions
 
 RAM = {"arena": 16384, "stack": 512, "static": 64, "total": 16960}
 FLASH = {"weights": 219000, "code": 8432, "tables": 1234, "total": 228666}
@@ -67,6 +68,14 @@ COMPILED = {
     "ram": RAM,
     "layers": [LAYER],
     "plan": [STAGE],
+    "quantization": {
+        "estimator": "minmax",
+        "weights": "per-channel",
+        "equalize": "exact",
+        "bias_correction": "empirical",
+        "rounding": "adaptive",
+        "images": 100,
+    },
     "warnings": ["the calibration images are few"],
 }
 
@@ -221,7 +230,11 @@ class TestResults:
 
     def test_options_arrive(self, run: Run, work: SimpleNamespace) -> None:
         words = "m.onnx --calibrate pics --board b --name n --preprocess torch --images 7"
-        words += " --estimator percentile --no-build --no-simplify --force -o out"
+        words += " --estimator percentile --weights per-tensor --equalize none"
+        words += (
+            " --bias-correction analytic --rounding nearest --no-build --no-simplify"
+        words += " --force -o out"
+        )
         run("compile", *words.split())
         run("verify", "out", "--on", "host, qemu:all", "--random", 3)
         run("verify", "out", "--images", "pics", "--limit", 4)
@@ -229,7 +242,10 @@ class TestResults:
         assert (options.model, options.calibrate) == (Path("m.onnx"), Path("pics"))
         assert (options.board, options.name, options.limit) == ("b", "n", 7)
         assert options.preprocess.resize == "crop"
-        assert (options.estimator, options.build, options.force) == ("percentile", False, True)
+        assert (options.build, options.force) == (False, True)
+        assert options.quantization == QuantOptions(
+            "percentile", "per-tensor", "none", "analytic", "nearest"
+        )
         assert not options.simplify
         assert random[:4] == (Path("out"), ("host", "qemu:all"), None, 3)
         assert pictures[1:3] == (("host", "qemu"), Path("pics"))
