@@ -231,10 +231,8 @@ class TestResults:
     def test_options_arrive(self, run: Run, work: SimpleNamespace) -> None:
         words = "m.onnx --calibrate pics --board b --name n --preprocess torch --images 7"
         words += " --estimator percentile --weights per-tensor --equalize none"
-        words += (
-            " --bias-correction analytic --rounding nearest --no-build --no-simplify"
+        words += " --bias-correction analytic --rounding nearest --no-build --no-simplify"
         words += " --force -o out"
-        )
         run("compile", *words.split())
         run("verify", "out", "--on", "host, qemu:all", "--random", 3)
         run("verify", "out", "--images", "pics", "--limit", 4)
