@@ -119,11 +119,12 @@ def pixel_table(preprocess: Preprocess, q: QParams) -> Int8Array:
 
     Returns:
         int8 [C, 256]: ``x / scale`` rounded half to even, plus the zero point, clipped, where
-        ``x`` is what ``to_float`` gives.
+        ``x`` is what ``to_float`` gives. In float32, as QuantizeLinear does: where pixels lie
+        half-way between steps the last bit decides.
     """
-    x = _float_table(preprocess, len(preprocess.mean)).astype(np.float64)
-    table = np.rint(x / q.scale) + q.zero_point
-    return np.clip(table, INT8_MIN, INT8_MAX, out=table).astype(np.int8)
+    x = _float_table(preprocess, len(preprocess.mean))
+    table = np.rint(x / np.float32(q.scale)) + q.zero_point
+    return np.asarray(np.clip(table, INT8_MIN, INT8_MAX), np.int8)
 
 
 def to_int8(pixels: Pixels, preprocess: Preprocess, q: QParams) -> Int8Array:
