@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from codegen.boards import Board, Core, load_board, load_core
+from codegen.calibration_images import calibration_warnings
 from codegen.cmodel import c_identifier
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
@@ -287,6 +288,7 @@ def _quantized(
         )
     shape = graph.input_tensor.shape
     images = load_images(source, shape, graph.preprocess, options.limit)
+    warnings += calibration_warnings(images, source)
     return quantize_model(imported, graph, images.pixels, options.quantization, progress)
 
 

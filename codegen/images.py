@@ -53,6 +53,9 @@ CROP_SHARE = 0.875
 LABELS_FILE = "labels.csv"
 
 _BLACK = (0, 0, 0, 255)
+_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_SHOWN = 3
+"""Names that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,15 @@ class Images:
         pixels: uint8 [N, H, W, C], in the channel order of the preprocessing.
         names: N file names relative to the source (``FILE[index]`` for an npz).
         labels: int64 [N] class numbers, None if they were not asked for or there are none.
+        transparent: Names of those that let something through.
+        enlarged: Names of those that are smaller than the network's input.
     """
 
     pixels: Pixels
     names: tuple[str, ...]
     labels: NDArray[np.int64] | None = None
+    transparent: tuple[str, ...] = ()
+    enlarged: tuple[str, ...] = ()
 
 
 Encoded = bytes | Pixels
@@ -127,11 +134,16 @@ class Pictures:
         Raises:
             ThumbnetError: One cannot be read.
         """
-        everything = range(len(self.names))
-        pixels = decode(
-            self.where, self.names, self.encoded(everything), self.shape, self.preprocess
+        encoded = self.encoded(range(len(self.names)))
+        pixels = decode(self.where, self.names, encoded, self.shape, self.preprocess)
+        named = tuple(zip(self.names, encoded, strict=True))
+        return Images(
+            pixels,
+            self.names,
+            self.labels,
+            tuple(name for name, picture in named if _is_transparent(picture)),
+            tuple(name for name, picture in named if _is_smaller(picture, self.shape)),
         )
-        return Images(pixels, self.names, self.labels)
 
 
 def decode(
@@ -171,9 +183,8 @@ def decode(
         except Exception as error:
             wrong.append(f"{name} ({_brief(error)})")
     if wrong:
-        shown = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
         raise ThumbnetError(
-            f"{where}: {len(wrong)} of {len(names)} pictures cannot be read: {shown}. "
+            f"{where}: {len(wrong)} of {len(names)} pictures cannot be read: {some(wrong, '; ')}. "
             "Remove or replace them"
         )
     return pixels
@@ -342,6 +353,32 @@ def _decode(data: bytes, shape: Shape, preprocess: Preprocess) -> Pixels:
     return _ordered(resized.reshape(height, width, channels), preprocess)
 
 
+def some(names: Sequence[str], separator: str = ", ") -> str:
+    """The first of many names, for a message."""
+    more = f"{separator}..." if len(names) > _SHOWN else ""
+    return separator.join(names[:_SHOWN]) + more
+
+
+def _is_transparent(picture: Encoded | ThumbnetError) -> bool:
+    if not isinstance(picture, bytes):
+        return False
+    with Image.open(io.BytesIO(picture)) as opened:
+        if opened.mode not in _ALPHA and "transparency" not in opened.info:
+            return False
+        alpha = opened.convert("RGBA").getchannel("A").getextrema()
+    return alpha != (255, 255)
+
+
+def _is_smaller(picture: Encoded | ThumbnetError, shape: Shape) -> bool:
+    if isinstance(picture, bytes):
+        with Image.open(io.BytesIO(picture)) as opened:
+            width, height = opened.size
+    else:
+        assert not isinstance(picture, ThumbnetError)  # it would not have been decoded
+        height, width = picture.shape[:2]
+    return height < shape[0] or width < shape[1]
+
+
 def _upright(picture: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(picture) or picture
@@ -357,7 +394,7 @@ def _flat(picture: Image.Image, mode: str) -> Image.Image:
         # 16-bit grey; like Pillow does for 16-bit colour, the upper byte is kept.
         upper = np.clip(np.asarray(picture).astype(np.int64), 0, 65535) >> 8
         picture = Image.fromarray(upper.astype(np.uint8))
-    elif picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
+    elif picture.mode in _ALPHA or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, _BLACK), picture)
     return picture.convert("RGB").convert(mode) if picture.mode != mode else picture
