@@ -5,6 +5,7 @@ What does the work is imported by the command that needs it, so that ``--help`` 
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 import zipfile
@@ -272,6 +273,20 @@ def compile_(
             help="Also write the int8 network as OUT/NAME_qdq.onnx, for Netron and onnxruntime.",
         ),
     ] = False,
+    errors: Annotated[
+        bool,
+        typer.Option(
+            "--errors",
+            help="List the error of every layer's int8 output on some calibration images.",
+        ),
+    ] = False,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="List what each layer costs if it alone is int8 (takes minutes for large models).",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Turn an ONNX MobileNet into an int8 C program."""
@@ -306,10 +321,12 @@ def compile_(
         build=not no_build,
         force=force,
         emit_qdq=emit_qdq,
+        sensitivity=sensitivity,
     )
     with ProgressBar() as progress:
         report = flow.compile_model(options, progress)
-    tables.show(report.to_json(), tables.compiled, as_json)
+    table = functools.partial(tables.compiled, errors=errors)
+    tables.show(report.to_json(), table, as_json)
 
 
 @app.command(epilog="Example: thumbnet verify build/demo --on host,qemu:cortex-m4 --random 5")

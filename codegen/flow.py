@@ -31,6 +31,13 @@ from codegen.plan import Plan, make_plan, stage_document
 from codegen.preprocess import for_channels, of_integers, parse_preprocess
 from codegen.progress import Progress, silent
 from codegen.quant.channels import Simplified, drop_channels
+from codegen.quant.layer_errors import (
+    WORTHWHILE,
+    layer_errors,
+    report_pixels,
+    sensitivity,
+    wide_gain,
+)
 from codegen.quant.pipeline import Quantized, QuantOptions, keep_quantization, quantize_model
 from codegen.quant.quantize import unscaled
 from codegen.zoo.defaults import default_calibration, default_model
@@ -62,6 +69,7 @@ class CompileOptions:
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
         emit_qdq: Also write the int8 network as an ONNX file, NAME_qdq.onnx.
+        sensitivity: Also measure what each layer costs that is int8 alone.
     """
 
     out: Path
@@ -81,6 +89,7 @@ class CompileOptions:
     build: bool = True
     force: bool = False
     emit_qdq: bool = False
+    sensitivity: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +104,7 @@ class CompileReport:
     sizes: ModelSizes
     warnings: tuple[str, ...]
     quantization: Mapping[str, Any]
+    errors: Mapping[str, Any]
     simplified: Simplified | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +123,7 @@ class CompileReport:
             "kernels": self.options.kernels,
             "unroll": self.options.unroll,
             "quantization": dict(self.quantization),
+            **self.errors,
             "simplify": self.options.simplify,
             "simplified": _simplified(self.simplified),
             "macs": graph.macs(),
@@ -179,6 +190,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         float_graph = simplify(_declared(imported, options, warnings))
         quantized = _quantized(imported, float_graph, options, progress, warnings)
         warnings += quantized.warnings
+        errors = _errors(quantized, options, warnings, progress)
         simplified = drop_channels(quantized.graph) if options.simplify else None
         graph = simplified.graph if simplified else quantized.graph
         budget = options.flash_budget
@@ -211,6 +223,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
             sizes,
             tuple(warnings),
             quantized.document,
+            errors,
             simplified,
         )
         stored = {**report.to_json(), "out": ""}  # the folder may be moved
@@ -277,7 +290,8 @@ def _quantized(
                 f"{imported.path.name} is quantized already: its scales are kept, and the "
                 "calibration images are not used."
             )
-        return keep_quantization(graph)
+        none = np.zeros((0, *graph.input_tensor.shape), np.uint8)
+        return keep_quantization(graph, none)
     if source is None and options.model is None:
         source = default_calibration()
     if source is None:
@@ -290,6 +304,35 @@ def _quantized(
     images = load_images(source, shape, graph.preprocess, options.limit)
     warnings += calibration_warnings(images, source)
     return quantize_model(imported, graph, images.pixels, options.quantization, progress)
+
+
+def _errors(
+    quantized: Quantized, options: CompileOptions, warnings: list[str], progress: Progress
+) -> dict[str, Any]:
+    """The errors of layers, and a hint if wider depthwise weights would make them smaller."""
+    real, graph = quantized.real, quantized.graph
+    pixels = report_pixels(real, quantized.pixels)
+    if not len(pixels):
+        return {"errors": [], "sensitivity": []}
+    errors = layer_errors(real, graph, pixels, progress)
+    kept = "kept" in quantized.document
+    if not kept and not options.quantization.wide_depthwise:
+        now, wide = wide_gain(real, graph, pixels)
+        if wide >= now + WORTHWHILE:
+            warnings.append(
+                "Depthwise weights of 16 bits would bring the output from "
+                f"{now:.1f} to {wide:.1f} dB (signal to noise): try --wide-depthwise."
+            )
+    alone = sensitivity(real, graph, pixels, progress) if options.sensitivity else ()
+    return {
+        "errors": [{**vars(error), "sqnr": _finite(error.sqnr)} for error in errors],
+        "sensitivity": [{"layer": name, "sqnr": _finite(sqnr)} for name, sqnr in alone],
+    }
+
+
+def _finite(sqnr: float) -> float | None:
+    """For JSON, which has no infinity."""
+    return sqnr if np.isfinite(sqnr) else None
 
 
 def _why_calibrate(imported: ImportedModel, graph: Graph, wanted: tuple[str, ...]) -> str:

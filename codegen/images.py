@@ -366,7 +366,7 @@ def _is_transparent(picture: Encoded | ThumbnetError) -> bool:
         if opened.mode not in _ALPHA and "transparency" not in opened.info:
             return False
         alpha = opened.convert("RGBA").getchannel("A").getextrema()
-    return alpha != (255, 255)
+    return bool(alpha != (255, 255))
 
 
 def _is_smaller(picture: Encoded | ThumbnetError, shape: Shape) -> bool:
@@ -376,7 +376,7 @@ def _is_smaller(picture: Encoded | ThumbnetError, shape: Shape) -> bool:
     else:
         assert not isinstance(picture, ThumbnetError)  # it would not have been decoded
         height, width = picture.shape[:2]
-    return height < shape[0] or width < shape[1]
+    return bool(height < shape[0] or width < shape[1])
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -35,7 +35,7 @@ def show(
         console.warn(text)
 
 
-def compiled(report: Document) -> Iterable[RenderableType]:
+def compiled(report: Document, errors: bool = False) -> Iterable[RenderableType]:
     """The plan, flash by section, RAM by part and multiply-adds of a compiled network."""
     names = ("", "layers", "op", "kernel", "output", "segment", "rows kept", "bytes", "RAM live")
     rows = [
@@ -59,6 +59,7 @@ def compiled(report: Document) -> Iterable[RenderableType]:
     if report.get("simplified"):
         yield Text(_simplified(report["simplified"]))
     yield Text(_quantization(report["quantization"]))
+    yield from _errors(report, errors)
     where = f" on board {report['board']}" if report.get("board") else ""
     yield Text(
         f"{report['name']} for {report['core']}{where}: {_number(report['macs'])} multiply-adds, "
@@ -76,6 +77,39 @@ def _quantization(used: Document) -> str:
         f"weights, equalisation {used['equalize']}, "
         f"{used['bias_correction']} bias correction, {used['rounding']} rounding{wide}"
     )
+
+
+def _errors(report: Document, every: bool) -> Iterable[RenderableType]:
+    """The errors of layers: all in a table, or the largest three in a line."""
+    errors = report["errors"]
+    if errors and every:
+        names = ("#", "layer", "op", "SQNR dB", "mean error", "largest error")
+        rows = [
+            (
+                _number(index),
+                _short(error["layer"]),
+                error["op"],
+                _decibels(error["sqnr"]),
+                f"{error['mean']:.3g}",
+                f"{error['largest']:.3g}",
+            )
+            for index, error in enumerate(errors)
+        ]
+        yield _table("int8 against float, on calibration images", names, rows, left=(1, 2))
+    elif errors:
+        worst = sorted(errors, key=lambda error: error["sqnr"] or float("inf"))[:3]
+        listed = ", ".join(f"{_short(e['layer'])} {_decibels(e['sqnr'])}" for e in worst)
+        yield Text(
+            f"signal to quantization noise: {_decibels(errors[-1]['sqnr'])} dB at the output; the "
+            f"least at {listed}"
+        )
+    if report["sensitivity"]:
+        alone = [(_short(e["layer"]), _decibels(e["sqnr"])) for e in report["sensitivity"]]
+        yield _table("int8 in one layer", ("layer", "SQNR dB at the output"), alone, left=(0,))
+
+
+def _decibels(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f}"
 
 
 def _rows_kept(stage: Document) -> str:

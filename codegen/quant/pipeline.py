@@ -51,11 +51,15 @@ class Quantized:
 
     Attributes:
         graph: The int8 graph.
+        real: The float graph that it was made from, with the same tensors.
+        pixels: uint8 [N, H, W, C], the calibration pictures; none for a file that needs none.
         warnings: For the user.
         document: What was used, for ``compile.json``.
     """
 
     graph: Graph
+    real: Graph
+    pixels: Pixels
     warnings: tuple[str, ...]
     document: dict[str, Any]
 
@@ -82,7 +86,7 @@ def quantize_model(
     if any(tensor.q for tensor in graph.tensors.values()):
         images = to_float(pixels, graph.preprocess)
         ranges = calibrate(imported, graph, images, options.estimator, progress)
-        return keep_quantization(graph, ranges)
+        return keep_quantization(graph, pixels, ranges)
     images, per_tensor = to_float(pixels, graph.preprocess), options.weights == "per-tensor"
     warnings: list[str] = []
 
@@ -116,20 +120,24 @@ def quantize_model(
     warnings += _dead_channels(graph, weights)
 
     document = {**vars(options), "equalize": wanted, "images": len(images)}
-    return Quantized(quantize(graph, ranges, weights), tuple(warnings), document)
+    integer = quantize(graph, ranges, weights)
+    return Quantized(integer, graph, pixels, tuple(warnings), document)
 
 
-def keep_quantization(graph: Graph, ranges: Mapping[str, Range] | None = None) -> Quantized:
+def keep_quantization(
+    graph: Graph, pixels: Pixels, ranges: Mapping[str, Range] | None = None
+) -> Quantized:
     """The int8 graph of a file that is quantized already.
 
     Args:
         graph: Its simplified graph.
+        pixels: uint8 [N, H, W, C], calibration pictures; may be none.
         ranges: Of the tensors that have no scale.
 
     Raises:
         ThumbnetError: A layer cannot be held by the arithmetic.
     """
-    return Quantized(quantize(graph, ranges or {}), (), {"kept": True})
+    return Quantized(quantize(graph, ranges or {}), graph, pixels, (), {"kept": True})
 
 
 def _constant_tensors(graph: Graph, ranges: dict[str, Range]) -> list[str]:

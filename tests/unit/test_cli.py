@@ -77,6 +77,11 @@ COMPILED = {
         "wide_depthwise": False,
         "images": 100,
     },
+    "errors": [
+        {"layer": "conv1", "op": "conv", "sqnr": 31.25, "mean": 0.01, "largest": 0.5},
+        {"layer": "pool", "op": "maxpool", "sqnr": None, "mean": 0.0, "largest": 0.0},
+    ],
+    "sensitivity": [{"layer": "conv1", "sqnr": 28.5}],
     "warnings": ["the calibration images are few"],
 }
 

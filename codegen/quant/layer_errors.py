@@ -1,0 +1,189 @@
+"""What quantization costs: the error of every tensor, and of each layer quantized alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codegen import simulate
+from codegen.ir import FloatArray, Graph, Int8Array, Node, QParams
+from codegen.ops import Depthwise
+from codegen.preprocess import Pixels, to_float, to_int8
+from codegen.progress import Progress, silent
+from codegen.quant.quantize import integer_node
+from codegen.quant.weights import wide_nearest
+from codegen.simulate_float import run_float
+
+_BUDGET = 2e9
+_FEWEST, _MOST = 2, 16
+"""Multiply-adds that are spent on a report, and pictures at least and at most."""
+WORTHWHILE = 1.5
+"""Decibels at the output from which wide depthwise weights are offered."""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """The error of one int8 tensor against the float network's.
+
+    Attributes:
+        layer: Name of the layer that writes it.
+        op: The layer's operator.
+        sqnr: Signal to quantization noise in dB; infinite where there is no error.
+        mean: Mean absolute error, in real numbers.
+        largest: Largest absolute error.
+    """
+
+    layer: str
+    op: str
+    sqnr: float
+    mean: float
+    largest: float
+
+
+class _Sums:
+    """Signal and error of a tensor, summed over pictures."""
+
+    def __init__(self) -> None:
+        self.signal = self.noise = self.absolute = self.largest = 0.0
+        self.count = 0
+
+    def add(self, real: FloatArray, found: FloatArray) -> None:
+        error = found.astype(np.float64) - real
+        self.signal += float((real.astype(np.float64) ** 2).sum())
+        self.noise += float((error**2).sum())
+        self.absolute += float(np.abs(error).sum())
+        self.largest = max(self.largest, float(np.abs(error).max()))
+        self.count += error.size
+
+    @property
+    def sqnr(self) -> float:
+        if self.noise == 0.0:
+            return float("inf")
+        return 10.0 * float(np.log10(max(self.signal, 1e-300) / self.noise))
+
+
+def report_pixels(graph: Graph, pixels: Pixels) -> Pixels:
+    """As many of the pictures as a report looks at: fewer for large networks."""
+    count = int(np.clip(_BUDGET // max(1, 2 * graph.macs()), _FEWEST, _MOST))
+    chosen = np.unique(np.linspace(0, len(pixels) - 1, min(count, len(pixels))).astype(np.intp))
+    return pixels[chosen]
+
+
+def layer_errors(
+    real: Graph, integer: Graph, pixels: Pixels, progress: Progress = silent
+) -> tuple[LayerError, ...]:
+    """Of every layer's output, all layers before it being int8 too.
+
+    Args:
+        real: The float graph.
+        integer: Its int8 graph, with the same tensors.
+        pixels: uint8 [N, H, W, C].
+        progress: Told the pictures done.
+    """
+    sums = {node.output: _Sums() for node in real.nodes}
+    for index, (image, x) in enumerate(_inputs(integer, pixels), start=1):
+        wanted, found = run_float(real, image), simulate.trace(integer, x)
+        for name, total in sums.items():
+            total.add(wanted[name], _real(found[name], integer.tensors[name].q))
+        progress("measuring errors", index, len(pixels))
+    return tuple(_layer_error(node, sums[node.output]) for node in real.nodes)
+
+
+def sensitivity(
+    real: Graph, integer: Graph, pixels: Pixels, progress: Progress = silent
+) -> tuple[tuple[str, float], ...]:
+    """For each layer the SQNR of the network's output if that layer alone is int8, the worst first.
+
+    A layer alone: its input, weights and output are int8, all others float.
+
+    Args:
+        real: The float graph.
+        integer: Its int8 graph, with the same tensors.
+        pixels: uint8 [N, H, W, C].
+        progress: Told the layers done.
+    """
+    sums = [_Sums() for _ in real.nodes]
+    images = list(_inputs(integer, pixels))
+    for done, (image, _) in enumerate(images):
+        values = run_float(real, image)
+        for index, node in enumerate(integer.nodes):
+            qs = tuple(_q(integer, name) for name in node.inputs)
+            known = {real.input: image, **values}
+            xs = tuple(_quantized(known[name], q) for name, q in zip(node.inputs, qs, strict=True))
+            changed = {node.output: _real(node.run_int(xs, qs), _q(integer, node.output))}
+            sums[index].add(values[real.output], _rest(real, index + 1, known, changed))
+            progress(
+                "quantizing layers alone", done * len(sums) + index + 1, len(images) * len(sums)
+            )
+    found = [(node.name, total.sqnr) for node, total in zip(real.nodes, sums, strict=True)]
+    return tuple(sorted(found, key=lambda layer: layer[1]))
+
+
+def wide_gain(real: Graph, integer: Graph, pixels: Pixels) -> tuple[float, float]:
+    """SQNR of the output in dB, as it is and with depthwise weights of 16 bits.
+
+    Args:
+        real: The float graph.
+        integer: Its int8 graph, with the same tensors.
+        pixels: uint8 [N, H, W, C].
+    """
+    qs = {name: _q(integer, name) for name in integer.tensors}
+    weights = {
+        node.output: wide_nearest(node, qs[node.inputs[0]].scale, qs[node.output].scale)
+        for node in real.nodes
+        if isinstance(node, Depthwise)
+    }
+    wide = tuple(
+        integer_node(real, before, qs, weights) if before.output in weights else node
+        for before, node in zip(real.nodes, integer.nodes, strict=True)
+    )
+    sums = (_Sums(), _Sums())
+    for image, x in _inputs(integer, pixels):
+        wanted = run_float(real, image)[real.output]
+        for total, nodes in zip(sums, (integer.nodes, wide), strict=True):
+            graph = Graph("", integer.tensors, nodes, integer.input, integer.output)
+            total.add(wanted, _real(simulate.run(graph, x), qs[integer.output]))
+    return sums[0].sqnr, sums[1].sqnr
+
+
+def _layer_error(node: Node, sums: _Sums) -> LayerError:
+    mean = sums.absolute / max(1, sums.count)
+    return LayerError(node.name, node.op, sums.sqnr, mean, sums.largest)
+
+
+def _inputs(graph: Graph, pixels: Pixels) -> Iterator[tuple[FloatArray, Int8Array]]:
+    """The pictures one by one, as the float and as the int8 network sees them."""
+    for index in range(len(pixels)):
+        picture = pixels[index : index + 1]
+        image = to_float(picture, graph.preprocess)
+        yield image, to_int8(picture, graph.preprocess, _q(graph, graph.input))
+
+
+def _rest(
+    real: Graph, start: int, known: Mapping[str, FloatArray], changed: dict[str, FloatArray]
+) -> FloatArray:
+    """The output of the float network if some tensors have other values than those known."""
+    for node in real.nodes[start:]:
+        if any(name in changed for name in node.inputs):
+            changed[node.output] = node.run_float(
+                *(changed.get(name, known[name]) for name in node.inputs)
+            )
+    return changed.get(real.output, known[real.output])
+
+
+def _q(graph: Graph, name: str) -> QParams:
+    q = graph.tensors[name].q
+    assert q is not None
+    return q
+
+
+def _quantized(values: FloatArray, q: QParams) -> Int8Array:
+    return np.asarray(np.clip(np.rint(values / q.scale) + q.zero_point, -128, 127), np.int8)
+
+
+def _real(values: Int8Array, q: QParams | None) -> NDArray[np.float32]:
+    assert q is not None
+    return np.asarray((values.astype(np.float32) - q.zero_point) * np.float32(q.scale))
