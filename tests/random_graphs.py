@@ -8,7 +8,7 @@ import numpy as np
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Bounds, Graph, Int8Array, Node, Pads, Preprocess, Tensor, validate
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
 from codegen.quant.quantize import quantize
 from codegen.simulate_float import run_float
 
@@ -40,6 +40,8 @@ class GraphMaker:
             self.amplify: 0.05,
             self.pool: 0.08,
             self.pad: 0.07,
+            self.concat: 0.06,
+            self.fire: 0.04,
         }
 
     def make(self) -> Graph:
@@ -181,6 +183,34 @@ class GraphMaker:
         inputs = [name, partners[self.rng.integers(len(partners))]]
         self.rng.shuffle(inputs)
         return self._append(Add(title, tuple(inputs), out, self._bounds()))
+
+    def concat(self, name: str) -> str:
+        """With one or two other tensors of the same size, or with itself."""
+        size = self.tensors[name].shape[:2]
+        partners = [t.name for t in self.tensors.values() if t.shape[:2] == size]
+        count = int(self.rng.integers(1, 3))
+        inputs = [name, *(partners[i] for i in self.rng.integers(len(partners), size=count))]
+        self.rng.shuffle(inputs)
+        if sum(self.tensors[x].shape[2] for x in inputs) > 2 * WIDEST:
+            return name
+        title, out = self._names()
+        return self._append(Concat(title, tuple(inputs), out))
+
+    def fire(self, name: str) -> str:
+        """Convolutions whose results are only joined: their scales are the same."""
+        narrow = self.pointwise(name, 3)
+        branches = [self.pointwise(narrow, 5), self._square(narrow, 3), self._square(narrow, 5)]
+        title, out = self._names()
+        return self._append(Concat(title, tuple(branches), out))
+
+    def _square(self, name: str, size: int) -> str:
+        """A convolution that keeps rows and columns."""
+        weight = self._weights(4, size, size, self.tensors[name].shape[2], axis=0)
+        title, out = self._names()
+        pads = Pads(*(size // 2,) * 4)
+        return self._append(
+            Conv(title, (name,), out, weight, self._bias(4), pads=pads, bounds=self._bounds())
+        )
 
     def separable(self, x: str) -> str:
         """A pointwise layer, a depthwise one of any kernel, and another pointwise one."""

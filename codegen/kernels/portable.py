@@ -28,17 +28,20 @@ CHANNEL_TILE = 4
 PIXEL_TILE = 2
 
 
-def _q(graph: Graph, tensor: str) -> QParams:
+def q_of(graph: Graph, tensor: str) -> QParams:
+    """Quantization of a tensor of an int8 graph."""
     q = graph.tensors[tensor].q
     assert q is not None
     return q
 
 
-def _shapes(graph: Graph, node: Node) -> tuple[Shape, Shape]:
+def shapes_of(graph: Graph, node: Node) -> tuple[Shape, Shape]:
+    """Shapes of the first input and of the output."""
     return graph.tensors[node.inputs[0]].shape, graph.tensors[node.output].shape
 
 
-def _epilogue(requant: Requant) -> Parameters:
+def epilogue(requant: Requant) -> Parameters:
+    """What the requantization of a layer needs besides its multipliers."""
     return {
         "shift": requant.shift,
         "output_zero": requant.zero_point,
@@ -47,7 +50,8 @@ def _epilogue(requant: Requant) -> Parameters:
     }
 
 
-def _sizes(shape: Shape, out: Shape, rows: RowPlan) -> Parameters:
+def sizes(shape: Shape, out: Shape, rows: RowPlan) -> Parameters:
+    """For kernels that walk over rows and columns."""
     return {
         "slots_in": rows.slots_in[0],
         "slots_out": rows.slots_out,
@@ -60,7 +64,7 @@ def _sizes(shape: Shape, out: Shape, rows: RowPlan) -> Parameters:
     }
 
 
-def _row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
+def row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
     """For kernels that see a row as a stretch of bytes; all rows are one stretch if whole."""
     return {
         "slots_in": rows.slots_in[0],
@@ -83,7 +87,7 @@ def _window(
     }
 
 
-def _pack_channels(weight: NDArray[np.int8]) -> NDArray[np.int8]:
+def pack_channels(weight: NDArray[np.int8]) -> NDArray[np.int8]:
     """[O, n] -> [ceil(O / 4), n, 4]."""
     outputs, n = weight.shape
     groups = -(-outputs // CHANNEL_TILE)
@@ -92,7 +96,7 @@ def _pack_channels(weight: NDArray[np.int8]) -> NDArray[np.int8]:
     return np.ascontiguousarray(padded.reshape(groups, CHANNEL_TILE, n).transpose(0, 2, 1))
 
 
-def _channel_tiles(outputs: int) -> Tiles:
+def channel_tiles(outputs: int) -> Tiles:
     """Output channels in tiles of four, then the rest at once: (first, end, channels a tile)."""
     return _tiles(outputs, CHANNEL_TILE, outputs % CHANNEL_TILE)
 
@@ -103,11 +107,14 @@ def _tiles(total: int, step: int, rest: int) -> Tiles:
     return tuple(tile for tile in tiles if tile[0] < tile[1])
 
 
-def _tables(bias: NDArray[Any], requant: Requant) -> tuple[CArray, CArray]:
+def tables(bias: NDArray[Any], requant: Requant) -> tuple[CArray, CArray]:
+    """Bias and multiplier of each output channel."""
     return CArray("bias", bias.astype(np.int32)), CArray("multiplier", requant.multiplier)
 
 
-class _Portable(Kernel):
+class Portable(Kernel):
+    """A kernel that is one call, for a row or for all."""
+
     family = "portable"
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
@@ -117,12 +124,12 @@ class _Portable(Kernel):
         raise NotImplementedError
 
     def _window_distance(self, graph: Graph, node: Any) -> int:
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         first = window_first_read(shape, out, node.stride, node.pads.top, node.pads.left)
         return raster_distance(first, out[2])
 
 
-class Pointwise(_Portable):
+class Pointwise(Portable):
     """1x1, stride 1: 2 pixels x 4 channels a tile; fully connected layers too."""
 
     name = "pointwise"
@@ -135,7 +142,7 @@ class Pointwise(_Portable):
 
     def _pixels(self, graph: Graph, node: Node) -> tuple[int, int, int]:
         """Pixels, inputs and outputs a pixel; the whole map is one long pixel."""
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         pixels = out[0] * out[1]
         return pixels, shape[0] * shape[1] * shape[2] // pixels, out[2]
 
@@ -150,25 +157,25 @@ class Pointwise(_Portable):
         if not rows.whole:
             pixels = graph.tensors[node.output].shape[1]
         weight = node.weight.reshape(outputs, inputs)
-        zero = _q(graph, node.inputs[0]).zero_point
+        zero = q_of(graph, node.inputs[0]).zero_point
         folded = node.bias - zero * weight.astype(np.int64).sum(axis=1)
         parameters = {
-            **_row_bytes(rows, pixels * inputs, pixels * outputs),
+            **row_bytes(rows, pixels * inputs, pixels * outputs),
             "pixels": pixels,
             "inputs": inputs,
             "outputs": outputs,
             "pixel_tiles": _tiles(pixels, PIXEL_TILE, pixels % PIXEL_TILE),
-            "channel_tiles": _channel_tiles(outputs),
-            **_epilogue(node.requant),
+            "channel_tiles": channel_tiles(outputs),
+            **epilogue(node.requant),
         }
         return KernelCall(
             parameters,
-            (CArray("weight", _pack_channels(weight)), *_tables(folded, node.requant)),
+            (CArray("weight", pack_channels(weight)), *tables(folded, node.requant)),
             at_once=rows.whole,
         )
 
 
-class DirectConv(_Portable):
+class DirectConv(Portable):
     """Any kernel, stride and padding: 1 pixel x 4 channels a tile."""
 
     name = "conv"
@@ -181,17 +188,17 @@ class DirectConv(_Portable):
         assert isinstance(node, Conv) and node.requant is not None
         weight = node.weight.reshape(len(node.weight), -1)
         parameters = {
-            **_sizes(*_shapes(graph, node), rows),
+            **sizes(*shapes_of(graph, node), rows),
             **_window(node),
-            "channel_tiles": _channel_tiles(len(node.weight)),
-            "input_zero": _q(graph, node.inputs[0]).zero_point,
-            **_epilogue(node.requant),
+            "channel_tiles": channel_tiles(len(node.weight)),
+            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            **epilogue(node.requant),
         }
-        arrays = (CArray("weight", _pack_channels(weight)), *_tables(node.bias, node.requant))
+        arrays = (CArray("weight", pack_channels(weight)), *tables(node.bias, node.requant))
         return KernelCall(parameters, arrays)
 
 
-class DepthwiseConv(_Portable):
+class DepthwiseConv(Portable):
     """Any kernel, stride, padding and multiplier; taps unrolled where the window is inside."""
 
     name = "depthwise"
@@ -202,21 +209,21 @@ class DepthwiseConv(_Portable):
 
     def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Depthwise) and node.requant is not None
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         parameters = {
-            **_sizes(shape, out, rows),
+            **sizes(shape, out, rows),
             **_window(node),
             "multiplier": node.multiplier,
             "weight_type": f"{node.weight.dtype}_t",
             "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
-            "input_zero": _q(graph, node.inputs[0]).zero_point,
-            **_epilogue(node.requant),
+            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            **epilogue(node.requant),
         }
         weight = node.weight.reshape(-1, out[2])
-        return KernelCall(parameters, (CArray("weight", weight), *_tables(node.bias, node.requant)))
+        return KernelCall(parameters, (CArray("weight", weight), *tables(node.bias, node.requant)))
 
 
-class AddKernel(_Portable):
+class AddKernel(Portable):
     """Element by element."""
 
     name = "add"
@@ -236,8 +243,8 @@ class AddKernel(_Portable):
                 "slots_b": rows.slots_in[1],
                 "slots_out": rows.slots_out,
                 "elements": elements,
-                "a_zero": _q(graph, node.inputs[0]).zero_point,
-                "b_zero": _q(graph, node.inputs[1]).zero_point,
+                "a_zero": q_of(graph, node.inputs[0]).zero_point,
+                "b_zero": q_of(graph, node.inputs[1]).zero_point,
                 "ka": r.ka,
                 "kb": r.kb,
                 "shift": r.shift,
@@ -249,7 +256,7 @@ class AddKernel(_Portable):
         )
 
 
-class AvgPoolKernel(_Portable):
+class AvgPoolKernel(Portable):
     """Any window; one multiplier for each number of elements that a window can hold."""
 
     name = "avgpool"
@@ -260,23 +267,23 @@ class AvgPoolKernel(_Portable):
 
     def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, AvgPool) and node.requant is not None
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         by_count = np.zeros(node.kernel[0] * node.kernel[1] + 1, np.int32)
         by_count[list(node.counts(shape))] = node.requant.multiplier
         parameters = {
-            **_sizes(shape, out, rows),
+            **sizes(shape, out, rows),
             **_window(node),
             "count_pads": int(node.count_pads),
-            "input_zero": _q(graph, node.inputs[0]).zero_point,
+            "input_zero": q_of(graph, node.inputs[0]).zero_point,
             "multiplier": int(node.requant.multiplier[0]) if len(node.counts(shape)) == 1 else 0,
-            **_epilogue(node.requant),
+            **epilogue(node.requant),
         }
         if parameters["multiplier"]:
             return KernelCall(parameters)
         return KernelCall(parameters, (CArray("multiplier", by_count),))
 
 
-class MaxPoolKernel(_Portable):
+class MaxPoolKernel(Portable):
     """Any window; positions outside the image do not take part."""
 
     name = "maxpool"
@@ -287,10 +294,10 @@ class MaxPoolKernel(_Portable):
 
     def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, MaxPool)
-        return KernelCall({**_sizes(*_shapes(graph, node), rows), **_window(node)})
+        return KernelCall({**sizes(*shapes_of(graph, node), rows), **_window(node)})
 
 
-class PadKernel(_Portable):
+class PadKernel(Portable):
     """Copies rows into a larger tensor."""
 
     name = "pad"
@@ -300,15 +307,15 @@ class PadKernel(_Portable):
         assert isinstance(node, Pad)
         return KernelCall(
             {
-                **_sizes(*_shapes(graph, node), rows),
+                **sizes(*shapes_of(graph, node), rows),
                 "pad_top": node.pads.top,
                 "pad_left": node.pads.left,
-                "fill": node.fill(_q(graph, node.inputs[0])),
+                "fill": node.fill(q_of(graph, node.inputs[0])),
             }
         )
 
 
-class SoftmaxKernel(_Portable):
+class SoftmaxKernel(Portable):
     """Three passes over the channels of a pixel: maximum, sum, quotients."""
 
     name = "softmax"
@@ -322,7 +329,7 @@ class SoftmaxKernel(_Portable):
         height, width, channels = graph.tensors[node.output].shape
         pixels = width * (height if rows.whole else 1)
         parameters = {
-            **_row_bytes(rows, pixels * channels, pixels * channels),
+            **row_bytes(rows, pixels * channels, pixels * channels),
             "pixels": pixels,
             "channels": channels,
         }

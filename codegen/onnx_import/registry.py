@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from codegen.onnx_import import elementwise, layers, pool, shapes
+from codegen.onnx_import import channels, elementwise, layers, pool, shapes
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 
@@ -17,6 +17,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Cast": shapes.cast,
     "CastLike": shapes.cast_like,
     "Clip": elementwise.clip,
+    "Concat": channels.concat,
     "Conv": layers.conv,
     "Div": elementwise.divide,
     "Dropout": shapes.dropout,

@@ -10,6 +10,7 @@ from codegen.ir import Node
 from codegen.ops.add import Add, AddRequant
 from codegen.ops.affine import Affine
 from codegen.ops.clip import Clip
+from codegen.ops.concat import Concat
 from codegen.ops.conv import Conv
 from codegen.ops.depthwise import Depthwise
 from codegen.ops.pad import Pad
@@ -17,7 +18,19 @@ from codegen.ops.pool import AvgPool, MaxPool
 from codegen.ops.softmax import Softmax
 
 OPS: dict[str, type[Node]] = {
-    cls.op: cls for cls in (Conv, Depthwise, Add, AvgPool, MaxPool, Pad, Softmax, Affine, Clip)
+    cls.op: cls
+    for cls in (
+        Conv,
+        Depthwise,
+        Add,
+        Concat,
+        AvgPool,
+        MaxPool,
+        Pad,
+        Softmax,
+        Affine,
+        Clip,
+    )
 }
 
 __all__ = [
@@ -27,6 +40,7 @@ __all__ = [
     "Affine",
     "AvgPool",
     "Clip",
+    "Concat",
     "Conv",
     "Depthwise",
     "MaxPool",

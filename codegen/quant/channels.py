@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import Graph, Node, validate, with_nodes
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
 from codegen.quant.fixed import ACCUMULATOR_LIMIT, largest_sum
 from codegen.quant.intervals import Interval, input_q, intervals, sums, windows
 
@@ -109,6 +109,11 @@ class _Demand:
         y, xs = needed[node.output], [needed[name] for name in node.inputs]
         if isinstance(node, Conv):
             xs[0] |= self.reads[node][y].any(axis=0)
+        elif isinstance(node, Concat):
+            ends = np.cumsum([len(x) for x in xs])[:-1]
+            for x, part in zip(xs, np.split(y, ends), strict=True):
+                x |= part
+                part |= x
         elif isinstance(node, Softmax):
             xs[0][:] = y[:] = True
         else:
@@ -174,6 +179,7 @@ _SMALLER: dict[str, Callable[[Graph, Any, Mapping[str, Interval], Kept], Node]] 
     Conv.op: _conv,
     Depthwise.op: _depthwise,
     Add.op: _unchanged,
+    Concat.op: _unchanged,
     AvgPool.op: _unchanged,
     MaxPool.op: _unchanged,
     Pad.op: _unchanged,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import INT8_MAX, INT8_MIN, Graph, Node, QParams, Requant
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
 from codegen.ops.window import output_size, window_counts
 from codegen.quant.fixed import requantize_exactly
 
@@ -168,6 +168,17 @@ def _pad(graph: Graph, node: Pad, xs: tuple[Interval, ...]) -> Interval:
     return xs[0].including(node.fill(input_q(graph, node))) if node.pads.any else xs[0]
 
 
+def _concat(graph: Graph, node: Concat, xs: tuple[Interval, ...]) -> Interval:
+    parts = []
+    for name, x, requant in zip(node.inputs, xs, node.requants, strict=True):
+        q = graph.tensors[name].q
+        assert q is not None
+        parts.append(_requantized(x.minus(q.zero_point), requant) if requant else x)
+    return Interval(
+        np.concatenate([part.lo for part in parts]), np.concatenate([part.hi for part in parts])
+    )
+
+
 def _softmax(graph: Graph, node: Softmax, xs: tuple[Interval, ...]) -> Interval:
     return _anything(len(xs[0].lo))
 
@@ -176,6 +187,7 @@ _RULES: dict[str, Callable[[Graph, Any, tuple[Interval, ...]], Interval]] = {
     Conv.op: _convolution,
     Depthwise.op: _convolution,
     Add.op: _add,
+    Concat.op: _concat,
     AvgPool.op: _avgpool,
     MaxPool.op: _maxpool,
     Pad.op: _pad,

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.errors import ThumbnetError
 from codegen.ir import INT8_MAX, INT8_MIN, NO_BOUNDS, Graph, Node, QParams, Requant, validate
 from codegen.ops import Add, AddRequant, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax, softmax
+from codegen.quant import elementwise
 from codegen.quant.fixed import (
     ACCUMULATOR_LIMIT,
     FLOAT32_EXACT,
@@ -22,6 +22,8 @@ from codegen.quant.fixed import (
     multipliers,
 )
 from codegen.quant.ranges import Range
+from codegen.quant.readers import join_scales
+from codegen.quant.refusal import refuse as _refuse
 from codegen.quant.scales import (
     WEIGHT_MAX,
     WIDE_MAX,
@@ -65,17 +67,11 @@ def choose_qparams(graph: Graph, ranges: Mapping[str, Range]) -> QMap:
         else:
             bounds = getattr(producer, "bounds", NO_BOUNDS)
             qs[name] = activation_qparams(ranges[name], bounds, name)
+    join_scales(graph, qs)
     for node in graph.nodes:  # these move values without computing: one scale on both sides
         if isinstance(node, MaxPool | Pad):
             qs[node.output] = qs[node.inputs[0]]
     return qs
-
-
-def _refuse(node: Node, reason: str) -> ThumbnetError:
-    return ThumbnetError(
-        f"Layer {node.name!r} ({node.op}) cannot be computed in int8: {reason}. "
-        "Split the layer or retrain it with smaller values."
-    )
 
 
 def _epilogue(
@@ -187,5 +183,6 @@ _RULES: dict[str, Callable[[Graph, Any, QMap], Node]] = {
     MaxPool.op: _unchanged,
     Pad.op: _unchanged,
     Softmax.op: _softmax,
+    **elementwise.RULES,
 }
 _WIDE: dict[str, Callable[[Graph, Any, QMap], Node]] = {Depthwise.op: _wide_depthwise}

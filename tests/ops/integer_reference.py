@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir import QParams, Requant
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
 
 
 def clamp(value: int, lo: int, hi: int) -> int:
@@ -100,6 +100,19 @@ def pad_reference(node: Pad, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: 
     y[node.pads.top : node.pads.top + height, node.pads.left : node.pads.left + width] = xs[0]
 
 
+def concat_reference(
+    node: Concat, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
+) -> None:
+    start = 0
+    for x, q, requant in zip(xs, qs, node.requants, strict=True):
+        for oy, ox, c in np.ndindex(x.shape):
+            value = int(x[oy, ox, c])
+            if requant is not None:
+                value = scaled(value - q.zero_point, int(requant.multiplier[0]), requant)
+            y[oy, ox, start + c] = value
+        start += x.shape[2]
+
+
 def softmax_reference(
     node: Softmax, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
 ) -> None:
@@ -120,5 +133,6 @@ REFERENCES: dict[str, Callable[..., None]] = {
     "avgpool": avgpool_reference,
     "maxpool": maxpool_reference,
     "pad": pad_reference,
+    "concat": concat_reference,
     "softmax": softmax_reference,
 }

@@ -1,0 +1,42 @@
+"""Operators over the channels of a pixel."""
+
+from __future__ import annotations
+
+from codegen.onnx_import.builder import Builder
+from codegen.onnx_import.node import OnnxNode
+from codegen.onnx_import.view import View
+from codegen.ops import Concat
+
+
+def concat(builder: Builder, node: OnnxNode) -> None:
+    """Concat of activations along the channels."""
+    views = [builder.view(node, index) for index in range(len(node.inputs))]
+    first, rank = views[0], len(views[0].dims)
+    axis = node.integer("axis", rank)
+    if not -rank <= axis < rank:
+        raise node.error(f"has axis {axis}, which {rank} dimensions do not have")
+    axis %= rank
+    for name, view in zip(node.inputs, views, strict=True):
+        if len(view.dims) != rank or _others(view, axis) != _others(first, axis):
+            raise node.error(
+                f"joins {node.inputs[0]!r} {first.described} of shape {list(first.onnx_shape)} and "
+                f"{name!r} {view.described} of shape {list(view.onnx_shape)}, which do not fit"
+            )
+        if view.dims[axis] != ("C" if view.shape[2] > 1 else ""):
+            raise node.error(
+                f"joins dimension {axis} of {name!r} = {view.described}; only channels can be "
+                "joined"
+            )
+    if len(views) == 1:
+        builder.set_view(node, first)
+        return
+    made = Concat(node.name, tuple(view.tensor for view in views), node.outputs[0])
+    dims = [*first.dims]
+    dims[axis] = "C"
+    builder.emit(node, made, dims)
+
+
+def _others(view: View, axis: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Dimensions and sizes of a view, but for ``axis``."""
+    rest = [i for i in range(len(view.dims)) if i != axis]
+    return tuple(view.images[i] for i in rest), tuple(view.onnx_shape[i] for i in rest)
