@@ -8,13 +8,29 @@ import numpy as np
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Bounds, Graph, Int8Array, Node, Pads, Preprocess, Tensor, validate
-from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import (
+    Activation,
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Depthwise,
+    Lookup,
+    MaxPool,
+    Mul,
+    Pad,
+    Softmax,
+)
 from codegen.quant.quantize import quantize
 from codegen.simulate_float import run_float
 
 BOUNDS = (Bounds(), Bounds(0.0), Bounds(0.0, 6.0), Bounds(-1.0, 1.0), Bounds(0.5, 2.0))
 WIDEST = 70
 """Most channels of a tensor."""
+
+
+RIGHTLY = ("overflow 32 bits", "times its output's")
+"""Words of messages of graphs that are refused as they should be."""
 
 
 class GraphMaker:
@@ -42,6 +58,9 @@ class GraphMaker:
             self.pad: 0.07,
             self.concat: 0.06,
             self.fire: 0.04,
+            self.lookup: 0.07,
+            self.mul: 0.05,
+            self.squeeze_excite: 0.05,
         }
 
     def make(self) -> Graph:
@@ -212,6 +231,29 @@ class GraphMaker:
             Conv(title, (name,), out, weight, self._bias(4), pads=pads, bounds=self._bounds())
         )
 
+    def lookup(self, name: str) -> str:
+        functions = ("elu", "hardsigmoid", "hardswish", "leakyrelu", "sigmoid", "tanh")
+        function = functions[self.rng.integers(len(functions))]
+        title, out = self._names()
+        body = (Activation(title, (name,), out, function, 0.2, 0.5),)
+        return self._append(Lookup(title, (name,), out, body))
+
+    def mul(self, name: str) -> str:
+        shape = self.tensors[name].shape
+        partners = [t.name for t in self.tensors.values() if t.shape == shape]
+        title, out = self._names()
+        inputs = (name, partners[self.rng.integers(len(partners))])
+        return self._append(Mul(title, inputs, out, False, self._bounds()))
+
+    def squeeze_excite(self, name: str) -> str:
+        """A factor for each channel, computed from the whole map."""
+        height, width, channels = self.tensors[name].shape
+        title, out = self._names()
+        mean = self._append(AvgPool(title, (name,), out, (height, width)))
+        gate = self.lookup(self.pointwise(self.pointwise(mean, 3), channels))
+        title, out = self._names()
+        return self._append(Mul(title, (name, gate), out, True, self._bounds()))
+
     def separable(self, x: str) -> str:
         """A pointwise layer, a depthwise one of any kernel, and another pointwise one."""
         depthwise = self.depthwise if self.rng.random() < 0.7 else self.depthwise_5x5
@@ -275,8 +317,8 @@ def random_quantized(seed: int) -> tuple[Graph, Graph]:
 
     One in four has depthwise weights of 16 bits.
 
-    About one seed in a hundred gives a layer whose sums need more than 32 bits, which is refused
-    rightly; such a graph is replaced by another one.
+    About one seed in a hundred gives a layer whose sums need more than 32 bits, or one that makes
+    next to nothing of its input, which is refused rightly; such a graph is replaced by another one.
     """
     for other in range(20):
         graph = GraphMaker(seed + 1_000_000 * other).make()
@@ -287,7 +329,7 @@ def random_quantized(seed: int) -> tuple[Graph, Graph]:
         try:
             return graph, quantize(graph, ranges_on(graph, images), wide_depthwise=seed % 4 == 3)
         except ThumbnetError as error:
-            if "overflow 32 bits" not in str(error):
+            if not any(words in str(error) for words in RIGHTLY):
                 raise
     raise AssertionError(f"seed {seed} gives only layers that are refused")
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from codegen.ir import Graph, Node, Requant
-from codegen.kernels.base import Kernel, KernelCall, Parameters, RowPlan, raster_distance
-from codegen.kernels.portable import Portable, epilogue, q_of
-from codegen.ops import Concat
+from codegen.kernels.base import (
+    DISJOINT,
+    CArray,
+    Kernel,
+    KernelCall,
+    Parameters,
+    RowPlan,
+    raster_distance,
+)
+from codegen.kernels.portable import Portable, epilogue, q_of, row_bytes
+from codegen.ops import Concat, Lookup, Mul
 
 
 def _multiplied(requant: Requant) -> Parameters:
@@ -53,4 +61,50 @@ class ConcatKernel(Portable):
         return KernelCall(parameters, at_once=rows.whole)
 
 
-KERNELS: tuple[Kernel, ...] = (ConcatKernel(),)
+class LookupKernel(Portable):
+    """A table entry a value."""
+
+    name = "lookup"
+    op = Lookup.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return 0
+
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+        assert isinstance(node, Lookup) and node.table is not None
+        height, width, channels = graph.tensors[node.output].shape
+        elements = width * channels * (height if rows.whole else 1)
+        parameters = {**row_bytes(rows, elements, elements), "elements": elements}
+        return KernelCall(parameters, (CArray("table", node.table),), at_once=rows.whole)
+
+
+class MulKernel(Portable):
+    """Value by value, or all pixels with the same factors."""
+
+    name = "mul"
+    op = Mul.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        assert isinstance(node, Mul)
+        return DISJOINT if node.by_channel and which == 1 else 0
+
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+        assert isinstance(node, Mul) and node.requant is not None
+        height, width, channels = graph.tensors[node.output].shape
+        pixels = width * (height if rows.whole else 1)
+        a, b = (q_of(graph, name).zero_point for name in node.inputs)
+        parameters = {
+            "slots_a": rows.slots_in[0],
+            "slots_b": rows.slots_in[1],
+            "slots_out": rows.slots_out,
+            "pixels": pixels if node.by_channel else 1,
+            "channels": channels if node.by_channel else pixels * channels,
+            "by_channel": node.by_channel,
+            "a_zero": a,
+            "b_zero": b,
+            **_multiplied(node.requant),
+        }
+        return KernelCall(parameters, at_once=rows.whole)
+
+
+KERNELS: tuple[Kernel, ...] = (ConcatKernel(), LookupKernel(), MulKernel())

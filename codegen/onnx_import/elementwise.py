@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import Bounds
+from codegen.onnx_import.activations import product
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
@@ -75,7 +76,7 @@ def _operands(builder: Builder, node: OnnxNode) -> tuple[View, NDArray[np.float6
     if name in builder.views:
         raise node.error(
             f"combines two activations, {node.inputs[0]!r} and {node.inputs[1]!r}; of two "
-            "activations only the sum is supported"
+            "activations only the sum and the product are supported"
         )
     values = builder.numbers(node, int(not left), "constant")
     try:
@@ -120,7 +121,10 @@ def _residual(builder: Builder, node: OnnxNode) -> None:
 
 
 def multiply(builder: Builder, node: OnnxNode) -> None:
-    """Mul by a constant."""
+    """Mul by a constant, or of two activations."""
+    if len(node.inputs) == 2 and all(name in builder.views for name in node.inputs):
+        product(builder, node)
+        return
     view, values, _ = _operands(builder, node)
     _affine(builder, node, view, values, np.zeros_like(values))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from codegen.onnx_import import channels, elementwise, layers, pool, shapes
+from codegen.onnx_import import activations, channels, elementwise, layers, pool, shapes
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 
@@ -21,11 +21,15 @@ HANDLERS: Mapping[str, Handler] = {
     "Conv": layers.conv,
     "Div": elementwise.divide,
     "Dropout": shapes.dropout,
+    "Elu": activations.activation(alpha=1.0),
     "Flatten": shapes.flatten,
     "Gemm": layers.gemm,
     "GlobalAveragePool": pool.global_average_pool,
     "GlobalMaxPool": pool.global_max_pool,
+    "HardSigmoid": activations.activation(alpha=0.2, beta=0.5),
+    "HardSwish": activations.activation(),
     "Identity": shapes.identity,
+    "LeakyRelu": activations.activation(alpha=0.01),
     "MatMul": layers.matmul,
     "Max": elementwise.maximum,
     "MaxPool": pool.max_pool,
@@ -37,10 +41,13 @@ HANDLERS: Mapping[str, Handler] = {
     "Relu": elementwise.relu,
     "Reshape": shapes.reshape,
     "Shape": shapes.shape,
+    "Sigmoid": activations.activation(),
     "Softmax": elementwise.softmax,
     "Squeeze": shapes.squeeze,
     "Sub": elementwise.subtract,
     "Sum": elementwise.add,
+    "Swish": activations.activation(alpha=1.0),
+    "Tanh": activations.activation(),
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,
 }

@@ -7,12 +7,15 @@ the tests are all held against: an operator that is not listed here does not exi
 from __future__ import annotations
 
 from codegen.ir import Node
+from codegen.ops.activation import Activation
 from codegen.ops.add import Add, AddRequant
 from codegen.ops.affine import Affine
 from codegen.ops.clip import Clip
 from codegen.ops.concat import Concat
 from codegen.ops.conv import Conv
 from codegen.ops.depthwise import Depthwise
+from codegen.ops.lookup import Lookup
+from codegen.ops.mul import Mul
 from codegen.ops.pad import Pad
 from codegen.ops.pool import AvgPool, MaxPool
 from codegen.ops.softmax import Softmax
@@ -23,11 +26,14 @@ OPS: dict[str, type[Node]] = {
         Conv,
         Depthwise,
         Add,
+        Mul,
         Concat,
         AvgPool,
         MaxPool,
         Pad,
+        Lookup,
         Softmax,
+        Activation,
         Affine,
         Clip,
     )
@@ -35,6 +41,7 @@ OPS: dict[str, type[Node]] = {
 
 __all__ = [
     "OPS",
+    "Activation",
     "Add",
     "AddRequant",
     "Affine",
@@ -43,7 +50,9 @@ __all__ = [
     "Concat",
     "Conv",
     "Depthwise",
+    "Lookup",
     "MaxPool",
+    "Mul",
     "Pad",
     "Softmax",
 ]

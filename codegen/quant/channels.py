@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import Graph, Node, validate, with_nodes
-from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, Lookup, MaxPool, Mul, Pad, Softmax
 from codegen.quant.fixed import ACCUMULATOR_LIMIT, largest_sum
 from codegen.quant.intervals import Interval, input_q, intervals, sums, windows
 
@@ -180,6 +180,8 @@ _SMALLER: dict[str, Callable[[Graph, Any, Mapping[str, Interval], Kept], Node]] 
     Depthwise.op: _depthwise,
     Add.op: _unchanged,
     Concat.op: _unchanged,
+    Lookup.op: _unchanged,
+    Mul.op: _unchanged,
     AvgPool.op: _unchanged,
     MaxPool.op: _unchanged,
     Pad.op: _unchanged,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir import NO_BOUNDS, Bounds, Graph, Node, QParams, Requant
-from codegen.ops import Concat
+from codegen.ops import Concat, Lookup, Mul
 from codegen.quant.fixed import ACCUMULATOR_LIMIT, multipliers
 from codegen.quant.refusal import refuse
 from codegen.quant.scales import quantized_bounds
@@ -46,6 +46,19 @@ def _concat(graph: Graph, node: Concat, qs: Mapping[str, QParams]) -> Node:
     return replace(node, requants=tuple(rescaled(qs[name]) for name in node.inputs))
 
 
+def _lookup(graph: Graph, node: Lookup, qs: Mapping[str, QParams]) -> Node:
+    return replace(node, table=node.make_table(qs[node.inputs[0]], qs[node.output]))
+
+
+def _mul(graph: Graph, node: Mul, qs: Mapping[str, QParams]) -> Node:
+    (a, b), q = (qs[name] for name in node.inputs), qs[node.output]
+    scale = a.scale * b.scale / q.scale
+    requant = _one_multiplier(node, scale, a.largest * b.largest, q, node.bounds)
+    return replace(node, bounds=NO_BOUNDS, requant=requant)
+
+
 RULES: dict[str, Callable[[Graph, Any, Mapping[str, QParams]], Node]] = {
     Concat.op: _concat,
+    Lookup.op: _lookup,
+    Mul.op: _mul,
 }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import INT8_MAX, INT8_MIN, Graph, Node, QParams, Requant
-from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, Lookup, MaxPool, Mul, Pad, Softmax
 from codegen.ops.window import output_size, window_counts
 from codegen.quant.fixed import requantize_exactly
 
@@ -34,6 +34,11 @@ class Interval:
     def constant(self) -> NDArray[np.bool_]:
         """Channels that have one value everywhere: bool [C]."""
         return np.asarray(self.lo == self.hi)
+
+    @property
+    def ends(self) -> tuple[Int64Array, Int64Array]:
+        """Smallest and largest values."""
+        return self.lo, self.hi
 
     def including(self, value: int) -> Interval:
         """The interval that holds ``value`` too."""
@@ -179,6 +184,24 @@ def _concat(graph: Graph, node: Concat, xs: tuple[Interval, ...]) -> Interval:
     )
 
 
+def _lookup(graph: Graph, node: Lookup, xs: tuple[Interval, ...]) -> Interval:
+    assert node.table is not None
+    reached = [node.table[lo : hi + 1] for lo, hi in zip(*xs[0].minus(INT8_MIN).ends, strict=True)]
+    return Interval(
+        np.array([values.min() for values in reached], np.int64),
+        np.array([values.max() for values in reached], np.int64),
+    )
+
+
+def _mul(graph: Graph, node: Mul, xs: tuple[Interval, ...]) -> Interval:
+    assert node.requant is not None
+    zeros = [q.zero_point for name in node.inputs if (q := graph.tensors[name].q)]
+    a, b = (x.minus(zero).ends for x, zero in zip(xs, zeros, strict=True))
+    corners = [p * q for p in a for q in b]
+    acc = Interval(np.minimum.reduce(corners), np.maximum.reduce(corners))
+    return _requantized(acc, node.requant)
+
+
 def _softmax(graph: Graph, node: Softmax, xs: tuple[Interval, ...]) -> Interval:
     return _anything(len(xs[0].lo))
 
@@ -188,6 +211,8 @@ _RULES: dict[str, Callable[[Graph, Any, tuple[Interval, ...]], Interval]] = {
     Depthwise.op: _convolution,
     Add.op: _add,
     Concat.op: _concat,
+    Lookup.op: _lookup,
+    Mul.op: _mul,
     AvgPool.op: _avgpool,
     MaxPool.op: _maxpool,
     Pad.op: _pad,

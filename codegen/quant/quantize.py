@@ -13,7 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import INT8_MAX, INT8_MIN, NO_BOUNDS, Graph, Node, QParams, Requant, validate
-from codegen.ops import Add, AddRequant, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax, softmax
+from codegen.ops import (
+    Add,
+    AddRequant,
+    AvgPool,
+    Conv,
+    Depthwise,
+    Lookup,
+    MaxPool,
+    Mul,
+    Pad,
+    Softmax,
+    softmax,
+)
 from codegen.quant import elementwise
 from codegen.quant.fixed import (
     ACCUMULATOR_LIMIT,
@@ -21,8 +33,8 @@ from codegen.quant.fixed import (
     largest_sum,
     multipliers,
 )
+from codegen.quant.neighbours import join_scales, product_scale, useful_range
 from codegen.quant.ranges import Range
-from codegen.quant.readers import join_scales
 from codegen.quant.refusal import refuse as _refuse
 from codegen.quant.scales import (
     WEIGHT_MAX,
@@ -62,15 +74,20 @@ def choose_qparams(graph: Graph, ranges: Mapping[str, Range]) -> QMap:
     qs: QMap = {}
     for name in graph.tensors:
         producer = graph.producer(name)
-        if isinstance(producer, Softmax):
+        if isinstance(producer, Softmax) or (
+            isinstance(producer, Lookup) and producer.is_probability and name == graph.output
+        ):
             qs[name] = softmax.OUTPUT
         else:
             bounds = getattr(producer, "bounds", NO_BOUNDS)
-            qs[name] = activation_qparams(ranges[name], bounds, name)
+            qs[name] = activation_qparams(useful_range(graph, name, ranges[name]), bounds, name)
     join_scales(graph, qs)
-    for node in graph.nodes:  # these move values without computing: one scale on both sides
-        if isinstance(node, MaxPool | Pad):
+    for node in graph.nodes:
+        if isinstance(node, MaxPool | Pad):  # moves values without computing: one scale
             qs[node.output] = qs[node.inputs[0]]
+        elif isinstance(node, Mul):
+            a, b = (qs[name] for name in node.inputs)
+            qs[node.output] = product_scale(a, b, qs[node.output])
     return qs
 
 

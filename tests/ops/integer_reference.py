@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from codegen.ir import QParams, Requant
-from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, Lookup, MaxPool, Mul, Pad, Softmax
 
 
 def clamp(value: int, lo: int, hi: int) -> int:
@@ -113,6 +113,20 @@ def concat_reference(
         start += x.shape[2]
 
 
+def lookup_reference(
+    node: Lookup, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
+) -> None:
+    for index in np.ndindex(y.shape):
+        y[index] = node.table[int(xs[0][index]) + 128]
+
+
+def mul_reference(node: Mul, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image) -> None:
+    for oy, ox, c in np.ndindex(y.shape):
+        at = (0, 0, c) if node.by_channel else (oy, ox, c)
+        product = (int(xs[0][oy, ox, c]) - qs[0].zero_point) * (int(xs[1][at]) - qs[1].zero_point)
+        y[oy, ox, c] = scaled(product, int(node.requant.multiplier[0]), node.requant)
+
+
 def softmax_reference(
     node: Softmax, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
 ) -> None:
@@ -134,5 +148,7 @@ REFERENCES: dict[str, Callable[..., None]] = {
     "maxpool": maxpool_reference,
     "pad": pad_reference,
     "concat": concat_reference,
+    "lookup": lookup_reference,
+    "mul": mul_reference,
     "softmax": softmax_reference,
 }

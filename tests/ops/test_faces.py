@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from activation_cases import ACTIVATION_CASES
 from channel_cases import CHANNEL_CASES
 from integer_reference import REFERENCES
 from layer_case import SKEWED, Case, normal
 
 from codegen.errors import ThumbnetError
-from codegen.ir import Bounds, Graph, Pads, QParams, Tensor, validate
+from codegen.ir import Bounds, Graph, Node, Pads, QParams, Tensor, validate
 from codegen.ops import (
     OPS,
+    Activation,
     Add,
     AddRequant,
     Affine,
@@ -184,6 +186,7 @@ CASES: dict[str, dict[str, Case]] = {
             Pad("layer", ("a",), "y", Pads(1, 1, 1, 1)), (3, 3, 2), ((0.0, 1.0),)
         ),
     },
+    **ACTIVATION_CASES,
     **CHANNEL_CASES,
     "softmax": {
         "10 classes": softmax((1, 1, 10), 12.0),
@@ -194,7 +197,7 @@ CASES: dict[str, dict[str, Case]] = {
         "steep": softmax((1, 1, 5), 1e4),
     },
 }  # fmt: skip
-FLOAT_ONLY = {"affine", "clip"}
+FLOAT_ONLY = {"activation", "affine", "clip"}
 
 
 def test_no_operator_is_missing() -> None:
@@ -302,9 +305,11 @@ class TestFloatOnly:
     @pytest.mark.parametrize("op", sorted(FLOAT_ONLY))
     def test_none_gets_into_an_int8_graph(self, op: str) -> None:
         ones = np.ones(2)
-        node = Affine("n", ("x",), "y", ones, ones) if op == "affine" else (
-            Clip("n", ("x",), "y", RELU6)
-        )  # fmt: skip
+        node: Node = {
+            "activation": Activation("n", ("x",), "y", "tanh"),
+            "affine": Affine("n", ("x",), "y", ones, ones),
+            "clip": Clip("n", ("x",), "y", RELU6),
+        }[op]
         q = QParams(1.0, 0)
         tensors = {name: Tensor(name, (1, 1, 2), q) for name in ("x", "y")}
         with pytest.raises(ThumbnetError, match="has no integer face"):

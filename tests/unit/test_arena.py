@@ -213,6 +213,9 @@ def random_layers(seed: int, count: int) -> list[Graph]:
         lambda maker: maker.pool,
         lambda maker: maker.add,
         lambda maker: maker.softmax,
+        lambda maker: maker.concat,
+        lambda maker: maker.lookup,
+        lambda maker: maker.mul,
     ]
     graphs: list[Graph] = []
     for number in itertools.count(seed):
