@@ -15,6 +15,7 @@ from codegen.ops import (
     Concat,
     Conv,
     Depthwise,
+    GroupedConv,
     Lookup,
     MaxPool,
     Mul,
@@ -59,6 +60,8 @@ class GraphMaker:
             self.concat: 0.06,
             self.fire: 0.04,
             self.lookup: 0.07,
+            self.grouped: 0.06,
+            self.depthwise_7x7: 0.03,
             self.mul: 0.05,
             self.squeeze_excite: 0.05,
         }
@@ -180,6 +183,9 @@ class GraphMaker:
         stride = tuple(int(s) for s in self.rng.integers(1, 3, 2))
         return self._depthwise(name, (5, 5), stride, Pads(2, 2, 2, 2), 1)
 
+    def depthwise_7x7(self, name: str) -> str:
+        return self._depthwise(name, (7, 7), (1, 1), Pads(3, 3, 3, 3), 1)
+
     def _depthwise(
         self, name: str, kernel: tuple, stride: tuple, pads: Pads, multiplier: int
     ) -> str:
@@ -230,6 +236,25 @@ class GraphMaker:
         return self._append(
             Conv(title, (name,), out, weight, self._bias(4), pads=pads, bounds=self._bounds())
         )
+
+    def grouped(self, name: str) -> str:
+        """In groups, dilated, or both."""
+        height, width, channels = self.tensors[name].shape
+        fitting = [n for n in range(1, channels + 1) if channels % n == 0]
+        groups = int(self.rng.choice(fitting))
+        outputs = groups * int(self.rng.integers(1, 6))
+        kernel, stride, pads = self._window(name, 3)
+        room = (height + pads.top + pads.bottom, width + pads.left + pads.right)
+        most = [(size - 1) // max(k - 1, 1) for size, k in zip(room, kernel, strict=True)]
+        dilation = tuple(int(self.rng.integers(1, max(1, min(m, 3)) + 1)) for m in most)
+        title, out = self._names()
+        weight = self._weights(outputs, *kernel, channels // groups, axis=0)
+        return self._append(
+            GroupedConv(
+                title, (name,), out, weight, self._bias(outputs), groups,
+                dilation, stride, pads, self._bounds(),
+            )
+        )  # fmt: skip
 
     def lookup(self, name: str) -> str:
         functions = ("elu", "hardsigmoid", "hardswish", "leakyrelu", "sigmoid", "tanh")

@@ -22,7 +22,7 @@ from codegen.kernels.base import (
     raster_distance,
     window_first_read,
 )
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Conv, Depthwise, GroupedConv, MaxPool, Pad, Softmax
 
 CHANNEL_TILE = 4
 PIXEL_TILE = 2
@@ -74,9 +74,8 @@ def row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
     }
 
 
-def _window(
-    node: Conv | Depthwise | AvgPool | MaxPool,
-) -> Parameters:
+def window(node: Conv | Depthwise | GroupedConv | AvgPool | MaxPool) -> Parameters:
+    """Kernel, stride and padding."""
     return {
         "kernel_height": node.kernel[0],
         "kernel_width": node.kernel[1],
@@ -189,7 +188,7 @@ class DirectConv(Portable):
         weight = node.weight.reshape(len(node.weight), -1)
         parameters = {
             **sizes(*shapes_of(graph, node), rows),
-            **_window(node),
+            **window(node),
             "channel_tiles": channel_tiles(len(node.weight)),
             "input_zero": q_of(graph, node.inputs[0]).zero_point,
             **epilogue(node.requant),
@@ -212,7 +211,7 @@ class DepthwiseConv(Portable):
         shape, out = shapes_of(graph, node)
         parameters = {
             **sizes(shape, out, rows),
-            **_window(node),
+            **window(node),
             "multiplier": node.multiplier,
             "weight_type": f"{node.weight.dtype}_t",
             "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
@@ -272,8 +271,8 @@ class AvgPoolKernel(Portable):
         by_count[list(node.counts(shape))] = node.requant.multiplier
         parameters = {
             **sizes(shape, out, rows),
-            **_window(node),
-            "count_pads": int(node.count_pads),
+            **window(node),
+            "counted": node.counted_size(shape) if node.count_pads else None,
             "input_zero": q_of(graph, node.inputs[0]).zero_point,
             "multiplier": int(node.requant.multiplier[0]) if len(node.counts(shape)) == 1 else 0,
             **epilogue(node.requant),
@@ -294,7 +293,7 @@ class MaxPoolKernel(Portable):
 
     def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, MaxPool)
-        return KernelCall({**sizes(*shapes_of(graph, node), rows), **_window(node)})
+        return KernelCall({**sizes(*shapes_of(graph, node), rows), **window(node)})
 
 
 class PadKernel(Portable):

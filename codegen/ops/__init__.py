@@ -14,6 +14,7 @@ from codegen.ops.clip import Clip
 from codegen.ops.concat import Concat
 from codegen.ops.conv import Conv
 from codegen.ops.depthwise import Depthwise
+from codegen.ops.grouped import GroupedConv
 from codegen.ops.lookup import Lookup
 from codegen.ops.mul import Mul
 from codegen.ops.pad import Pad
@@ -25,6 +26,7 @@ OPS: dict[str, type[Node]] = {
     for cls in (
         Conv,
         Depthwise,
+        GroupedConv,
         Add,
         Mul,
         Concat,
@@ -50,6 +52,7 @@ __all__ = [
     "Concat",
     "Conv",
     "Depthwise",
+    "GroupedConv",
     "Lookup",
     "MaxPool",
     "Mul",

@@ -16,7 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import INT8_MAX, INT8_MIN, Graph, Node, QParams, Requant
-from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, Lookup, MaxPool, Mul, Pad, Softmax
+from codegen.ops import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Depthwise,
+    GroupedConv,
+    Lookup,
+    MaxPool,
+    Mul,
+    Pad,
+    Softmax,
+)
 from codegen.ops.window import output_size, window_counts
 from codegen.quant.fixed import requantize_exactly
 
@@ -173,6 +185,13 @@ def _pad(graph: Graph, node: Pad, xs: tuple[Interval, ...]) -> Interval:
     return xs[0].including(node.fill(input_q(graph, node))) if node.pads.any else xs[0]
 
 
+def _grouped(graph: Graph, node: GroupedConv, xs: tuple[Interval, ...]) -> Interval:
+    """What the epilogue lets through: its channels are all kept in any case."""
+    assert node.requant is not None
+    every = np.ones(len(node.bias), np.int64)
+    return Interval(every * node.requant.lo, every * node.requant.hi)
+
+
 def _concat(graph: Graph, node: Concat, xs: tuple[Interval, ...]) -> Interval:
     parts = []
     for name, x, requant in zip(node.inputs, xs, node.requants, strict=True):
@@ -209,6 +228,7 @@ def _softmax(graph: Graph, node: Softmax, xs: tuple[Interval, ...]) -> Interval:
 _RULES: dict[str, Callable[[Graph, Any, tuple[Interval, ...]], Interval]] = {
     Conv.op: _convolution,
     Depthwise.op: _convolution,
+    GroupedConv.op: _grouped,
     Add.op: _add,
     Concat.op: _concat,
     Lookup.op: _lookup,

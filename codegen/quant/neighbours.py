@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from codegen.ir import Graph, Node, QParams
-from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, Lookup
+from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, GroupedConv, Lookup
 from codegen.quant.ranges import Range
 
-FREE = (Conv, Depthwise, Add, AvgPool, Lookup, Concat)
+FREE = (Conv, Depthwise, GroupedConv, Add, AvgPool, Lookup, Concat)
 """Operators whose output may have any scale."""
 
 

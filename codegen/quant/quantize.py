@@ -19,6 +19,7 @@ from codegen.ops import (
     AvgPool,
     Conv,
     Depthwise,
+    GroupedConv,
     Lookup,
     MaxPool,
     Mul,
@@ -92,7 +93,7 @@ def choose_qparams(graph: Graph, ranges: Mapping[str, Range]) -> QMap:
 
 
 def _epilogue(
-    node: Conv | Depthwise, weight: NDArray[Any], qs: QMap, wide: bool = False
+    node: Conv | Depthwise | GroupedConv, weight: NDArray[Any], qs: QMap, wide: bool = False
 ) -> tuple[NDArray[Any], NDArray[np.int32], Requant]:
     """Integer weights [C, n], bias and requantization of a layer with float weights [C, n]."""
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
@@ -122,7 +123,7 @@ def _epilogue(
     return q_weight.astype(np.int16 if wide else np.int8), q_bias.astype(np.int32), requant
 
 
-def _conv(graph: Graph, node: Conv, qs: QMap) -> Node:
+def _conv(graph: Graph, node: Conv | GroupedConv, qs: QMap) -> Node:
     weight = node.weight.astype(np.float64).reshape(len(node.weight), -1)
     q_weight, bias, requant = _epilogue(node, weight, qs)
     return replace(
@@ -195,6 +196,7 @@ def _unchanged(graph: Graph, node: Node, qs: QMap) -> Node:
 _RULES: dict[str, Callable[[Graph, Any, QMap], Node]] = {
     Conv.op: _conv,
     Depthwise.op: _depthwise,
+    GroupedConv.op: _conv,
     Add.op: _add,
     AvgPool.op: _avgpool,
     MaxPool.op: _unchanged,

@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
-from layer_case import SKEWED, Case
+from typing import Any
 
-from codegen.ops import Concat
+from layer_case import SKEWED, Case, normal
+
+from codegen.ir import Pads
+from codegen.ops import Concat, GroupedConv
 
 
 def concat(ranges: tuple, output: tuple, names: str = "ab") -> Case:
     return Case(Concat("layer", tuple(names), "y"), (3, 5, 4), ranges, output)
 
 
+def grouped(
+    shape: tuple, outputs: int, kernel: tuple, groups: int, *ranges: tuple, **options: Any
+) -> Case:
+    inputs = shape[2] // groups
+    weight = normal(outputs, *kernel, inputs) / (kernel[0] * kernel[1] * inputs) ** 0.5
+    bias = normal(outputs, seed=1)
+    node = GroupedConv("layer", ("a",), "y", weight, bias, groups, **options)
+    return Case(node, shape, ranges or (SKEWED,))
+
+
+AROUND = Pads(2, 2, 2, 2)
+
 CHANNEL_CASES: dict[str, dict[str, Case]] = {
+    "grouped": {
+        "2 groups": grouped((6, 5, 8), 6, (3, 3), 2, pads=Pads(1, 1, 1, 1)),
+        "3 groups, 1x1": grouped((3, 4, 6), 9, (1, 1), 3),
+        "5 outputs a group, stride 2": grouped((7, 8, 4), 10, (3, 2), 2, stride=(2, 1)),
+        "dilated": grouped((9, 8, 3), 5, (3, 3), 1, dilation=(2, 2), pads=AROUND),
+        "dilated in rows": grouped((9, 8, 2), 4, (3, 3), 1, dilation=(3, 1), pads=Pads(3, 0, 1, 2)),
+        "dilated depthwise": grouped((8, 7, 5), 5, (3, 3), 5, dilation=(2, 2), pads=AROUND),
+        "dilated groups, stride 2": grouped(
+            (9, 9, 4), 8, (3, 3), 2, dilation=(2, 3), stride=(2, 2), pads=AROUND
+        ),
+        "zero point -128": grouped((5, 5, 4), 4, (3, 3), 2, (0.0, 5.0), pads=Pads(1, 1, 1, 1)),
+    },
     "concat": {
         "equal scales": concat((SKEWED, SKEWED), SKEWED),
         "one is copied": concat(((-9.0, 5.0), (0.0, 1.0)), (-9.0, 5.0)),

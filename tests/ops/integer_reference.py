@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 
 from codegen.ir import QParams, Requant
-from codegen.ops import Add, AvgPool, Concat, Conv, Depthwise, Lookup, MaxPool, Mul, Pad, Softmax
+from codegen.ops import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Depthwise,
+    GroupedConv,
+    Lookup,
+    MaxPool,
+    Mul,
+    Pad,
+    Softmax,
+)
 
 
 def clamp(value: int, lo: int, hi: int) -> int:
@@ -46,6 +58,25 @@ def conv_reference(node: Conv, xs: tuple[Image, ...], qs: tuple[QParams, ...], y
             acc = acc + np.einsum("oi,i->o", weight[:, ky, kx], pixel - qs[0].zero_point)
         for o, total in enumerate(acc.tolist()):
             y[oy, ox, o] = scaled(total, int(node.requant.multiplier[o]), node.requant)
+
+
+def grouped_reference(
+    node: GroupedConv, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
+) -> None:
+    outputs, inputs = len(node.weight) // node.groups, node.weight.shape[3]
+    for oy, ox, taps in windows(node, xs[0], y.shape[:2]):
+        for o in range(y.shape[2]):
+            first = o // outputs * inputs
+            acc = int(node.bias[o])
+            for ky, kx, pixel in taps:
+                (row, between), (column, beside) = (
+                    divmod(ky, node.dilation[0]),
+                    divmod(kx, node.dilation[1]),
+                )
+                if between == 0 and beside == 0:
+                    x = pixel[first : first + inputs] - qs[0].zero_point
+                    acc += int((x * node.weight[o, row, column].astype(np.int64)).sum())
+            y[oy, ox, o] = scaled(acc, int(node.requant.multiplier[o]), node.requant)
 
 
 def depthwise_reference(
@@ -143,6 +174,7 @@ def softmax_reference(
 REFERENCES: dict[str, Callable[..., None]] = {
     "conv": conv_reference,
     "depthwise": depthwise_reference,
+    "grouped": grouped_reference,
     "add": add_reference,
     "avgpool": avgpool_reference,
     "maxpool": maxpool_reference,

@@ -26,6 +26,7 @@ from codegen.ops import (
     Clip,
     Conv,
     Depthwise,
+    GroupedConv,
     MaxPool,
     Pad,
     Softmax,
@@ -54,7 +55,7 @@ def weights_error(node: Any, weight: np.ndarray, largest: np.ndarray, q_in: QPar
 
 def allowed_error(node: Any, xs: tuple[np.ndarray, ...], qs: tuple[QParams, ...]) -> Any:
     """Real error of the sums, before they are rounded to a step of the output."""
-    if isinstance(node, Conv):
+    if isinstance(node, (Conv, GroupedConv)):
         weight = node.weight.reshape(len(node.weight), -1).astype(np.float64)
         area = weight.shape[1]
         return weights_error(node, weight, np.float64(area * np.abs(xs[0]).max()), qs[0])

@@ -215,6 +215,7 @@ def random_layers(seed: int, count: int) -> list[Graph]:
         lambda maker: maker.softmax,
         lambda maker: maker.concat,
         lambda maker: maker.lookup,
+        lambda maker: maker.grouped,
         lambda maker: maker.mul,
     ]
     graphs: list[Graph] = []

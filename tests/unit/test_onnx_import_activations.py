@@ -109,6 +109,26 @@ FORMS: dict[str, tuple[Build, str]] = {
         ),
         "conv avgpool lookup mul",
     ),
+    "groups": (
+        lambda n: n.op("Relu", n.conv(n.conv("x", 3, 4), 4, 6, group=2, pads=[1, 1, 1, 1])),
+        "conv grouped",
+    ),
+    "groups_scaled": (
+        lambda n: n.op("Mul", n.conv(n.conv("x", 3, 4), 4, 6, group=2), n.normal(6, 1, 1)),
+        "conv grouped",
+    ),
+    "groups_of_scaled": (
+        lambda n: n.conv(
+            n.op("Mul", n.op("Relu", n.conv("x", 3, 4)), n.normal(4, 1, 1)), 4, 6, group=2
+        ),
+        "conv depthwise grouped",
+    ),
+    "groups_padded": (
+        lambda n: n.conv(n.op("Pad", n.conv("x", 3, 4), np.array([0, 0, 1, 1] * 2)), 4, 6, group=2),
+        "conv grouped",
+    ),
+    "dilated": (lambda n: n.conv("x", 3, 4, dilations=[2, 2], pads=[2, 1, 2, 2]), "grouped"),
+    "dilated_depthwise": (lambda n: n.conv("x", 3, 6, group=3, dilations=[1, 3]), "grouped"),
     "concat": (
         lambda n: n.op("Concat", n.conv("x", 3, 4), n.conv("x", 3, 1), axis=1),
         "conv conv concat",

@@ -96,8 +96,11 @@ def test_malformed_constant(tmp_path: Path) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Net], str], str]] = {
-    "dilation": (lambda n: n.conv("x", 3, 4, dilations=[2, 2]), "dilations [2, 2]"),
-    "groups": (lambda n: n.conv(n.conv("x", 3, 4), 4, 4, group=2), "2 groups of 2 channels"),
+    "dilation": (
+        lambda n: n.op("MaxPool", "x", kernel_shape=[3, 3], dilations=[2, 2]),
+        "dilations [2, 2]",
+    ),
+    "groups": (lambda n: n.op("Conv", "x", n.normal(4, 2, 3, 3), group=2), "group 2"),
     "conv_1d": (
         lambda n: n.op("Conv", n.op("Reshape", "x", i64(1, 3, 64)), n.normal(4, 3, 3)),
         "1-D convolution",
@@ -273,9 +276,9 @@ def test_softmax_before_opset_13_over_a_whole_map(tmp_path: Path) -> None:
 
 def test_node_without_a_name(tmp_path: Path) -> None:
     net = Net()
-    net.conv("x", 3, 4, dilations=[2, 2])
+    net.op("MaxPool", "x", kernel_shape=[3, 3], dilations=[2, 2])
     net.nodes[0].name = ""
-    assert "Conv (node 0, without a name)" in refusal(net.save(tmp_path))
+    assert "MaxPool (node 0, without a name)" in refusal(net.save(tmp_path))
 
 
 def test_folding_that_overflows(tmp_path: Path) -> None:
