@@ -17,9 +17,11 @@ from codegen.ops import (
     Depthwise,
     GroupedConv,
     Lookup,
+    Lrn,
     MaxPool,
     Mul,
     Pad,
+    PRelu,
     Softmax,
 )
 from codegen.quant.quantize import quantize
@@ -60,6 +62,8 @@ class GraphMaker:
             self.concat: 0.06,
             self.fire: 0.04,
             self.lookup: 0.07,
+            self.prelu: 0.03,
+            self.lrn: 0.04,
             self.grouped: 0.06,
             self.depthwise_7x7: 0.03,
             self.mul: 0.05,
@@ -263,6 +267,17 @@ class GraphMaker:
         body = (Activation(title, (name,), out, function, 0.2, 0.5),)
         return self._append(Lookup(title, (name,), out, body))
 
+    def prelu(self, name: str) -> str:
+        channels = self.tensors[name].shape[2]
+        title, out = self._names()
+        slope = self.rng.normal(0, 0.5, channels).astype(np.float32)
+        return self._append(PRelu(title, (name,), out, slope))
+
+    def lrn(self, name: str) -> str:
+        title, out = self._names()
+        size, alpha = int(self.rng.integers(1, 7)), 10.0 ** self.rng.uniform(-4, 0)
+        return self._append(Lrn(title, (name,), out, size, alpha))
+
     def mul(self, name: str) -> str:
         shape = self.tensors[name].shape
         partners = [t.name for t in self.tensors.values() if t.shape == shape]
@@ -303,7 +318,10 @@ class GraphMaker:
             node: Node = MaxPool(title, (name,), out, kernel, stride, pads)
         else:
             count = bool(self.rng.random() < 0.5)
-            node = AvgPool(title, (name,), out, kernel, stride, pads, count, self._bounds())
+            beyond = (0, 0)
+            if count and self.rng.random() < 0.5:
+                beyond = (int(self.rng.integers(pads.bottom + 1)), pads.right)
+            node = AvgPool(title, (name,), out, kernel, stride, pads, count, beyond, self._bounds())
         counts_fine = AvgPool("", ("",), "", kernel, stride, pads).counts(self.tensors[name].shape)
         return self._append(node) if counts_fine[0] > 0 else name
 

@@ -15,7 +15,7 @@ from codegen.kernels.base import (
     raster_distance,
 )
 from codegen.kernels.portable import Portable, epilogue, q_of, row_bytes
-from codegen.ops import Concat, Lookup, Mul
+from codegen.ops import Concat, Lookup, Lrn, Mul, PRelu
 
 
 def _multiplied(requant: Requant) -> Parameters:
@@ -28,6 +28,18 @@ def _pixel_distance(graph: Graph, node: Node, which: int) -> int:
     height, width, channels = graph.tensors[node.inputs[which]].shape
     first = np.arange(height * width, dtype=np.int64) * channels
     return raster_distance(first, graph.tensors[node.output].shape[2])
+
+
+def _by_pixel(graph: Graph, node: Node, rows: RowPlan) -> Parameters:
+    """For kernels with one input of the output's shape that see the channels of each pixel."""
+    height, width, channels = graph.tensors[node.output].shape
+    pixels = width * (height if rows.whole else 1)
+    return {
+        **row_bytes(rows, pixels * channels, pixels * channels),
+        "pixels": pixels,
+        "channels": channels,
+        "input_zero": q_of(graph, node.inputs[0]).zero_point,
+    }
 
 
 class ConcatKernel(Portable):
@@ -107,4 +119,49 @@ class MulKernel(Portable):
         return KernelCall(parameters, at_once=rows.whole)
 
 
-KERNELS: tuple[Kernel, ...] = (ConcatKernel(), LookupKernel(), MulKernel())
+class PReluKernel(Portable):
+    """Value by value, with one of two multipliers."""
+
+    name = "prelu"
+    op = PRelu.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return 0
+
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+        assert isinstance(node, PRelu) and node.requant is not None
+        parameters = {**_by_pixel(graph, node, rows), **_multiplied(node.requant)}
+        constants = (CArray("multiplier", node.slope),)
+        return KernelCall(parameters, constants, at_once=rows.whole)
+
+
+class LrnKernel(Portable):
+    """A sum of squares that slides over the channels of a pixel."""
+
+    name = "lrn"
+    op = Lrn.op
+
+    def safe_distance(self, graph: Graph, node: Node, which: int) -> int:
+        return _pixel_distance(graph, node, which)
+
+    def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
+        assert isinstance(node, Lrn) and node.requant is not None
+        parameters = {
+            **_by_pixel(graph, node, rows),
+            "before": node.before,
+            "behind": node.behind,
+            "ahead": min(node.behind, graph.tensors[node.output].shape[2]),
+            "table_shift": node.shift,
+            **epilogue(node.requant),
+        }
+        constants = (CArray("table", node.requant.multiplier),)
+        return KernelCall(parameters, constants, at_once=rows.whole)
+
+
+KERNELS: tuple[Kernel, ...] = (
+    ConcatKernel(),
+    LookupKernel(),
+    MulKernel(),
+    PReluKernel(),
+    LrnKernel(),
+)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
-from codegen.ops import Concat
+from codegen.ops import Concat, Lrn
 
 
 def concat(builder: Builder, node: OnnxNode) -> None:
@@ -34,6 +36,22 @@ def concat(builder: Builder, node: OnnxNode) -> None:
     dims = [*first.dims]
     dims[axis] = "C"
     builder.emit(node, made, dims)
+
+
+def lrn(builder: Builder, node: OnnxNode) -> None:
+    """LRN."""
+    view = builder.map_view(node)
+    size = node.integer("size", 0)
+    alpha, beta = node.number("alpha", 1e-4), node.number("beta", 0.75)
+    bias = node.number("bias", 1.0)
+    if size < 1:
+        raise node.error(f"has size {size}; at least one channel must be summed up")
+    if not (bias > 0 and alpha >= 0 and np.isfinite([alpha, beta, bias]).all()):
+        raise node.error(
+            f"has alpha {alpha:g}, beta {beta:g} and bias {bias:g}, which may divide by 0"
+        )
+    made = Lrn(node.name, (view.tensor,), node.outputs[0], size, alpha, beta, bias)
+    builder.emit(node, made, "NCHW")
 
 
 def _others(view: View, axis: int) -> tuple[tuple[str, ...], tuple[int, ...]]:

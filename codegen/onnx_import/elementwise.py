@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from codegen.ir import Bounds
 from codegen.onnx_import.activations import product
-from codegen.onnx_import.builder import Builder
+from codegen.onnx_import.builder import Builder, as_float32
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
-from codegen.ops import Add, Affine, Clip, Softmax
+from codegen.ops import Activation, Add, Affine, Clip, PRelu, Softmax
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -143,6 +143,20 @@ def divide(builder: Builder, node: OnnxNode) -> None:
         raise node.error(f"divides the constant {node.inputs[0]!r} by an activation")
     with np.errstate(all="ignore"):
         _affine(builder, node, view, 1.0 / values, np.zeros_like(values))
+
+
+def prelu(builder: Builder, node: OnnxNode) -> None:
+    """PRelu with one slope, or one a channel."""
+    view, slope, left = _operands(builder, node)
+    if left:
+        raise node.error(f"takes its slope from {node.inputs[1]!r}, which is no constant")
+    source, output = (view.tensor,), node.outputs[0]
+    if np.ptp(slope) == 0:
+        one = Activation(node.name, source, output, "leakyrelu", float(slope[0]))
+        builder.emit(node, one, view.dims)
+    else:
+        made = PRelu(node.name, source, output, as_float32(node, slope, "slope"))
+        builder.emit(node, made, view.dims)
 
 
 def relu(builder: Builder, node: OnnxNode) -> None:

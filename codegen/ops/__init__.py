@@ -16,9 +16,11 @@ from codegen.ops.conv import Conv
 from codegen.ops.depthwise import Depthwise
 from codegen.ops.grouped import GroupedConv
 from codegen.ops.lookup import Lookup
+from codegen.ops.lrn import Lrn
 from codegen.ops.mul import Mul
 from codegen.ops.pad import Pad
 from codegen.ops.pool import AvgPool, MaxPool
+from codegen.ops.prelu import PRelu
 from codegen.ops.softmax import Softmax
 
 OPS: dict[str, type[Node]] = {
@@ -34,6 +36,8 @@ OPS: dict[str, type[Node]] = {
         MaxPool,
         Pad,
         Lookup,
+        PRelu,
+        Lrn,
         Softmax,
         Activation,
         Affine,
@@ -54,8 +58,10 @@ __all__ = [
     "Depthwise",
     "GroupedConv",
     "Lookup",
+    "Lrn",
     "MaxPool",
     "Mul",
+    "PRelu",
     "Pad",
     "Softmax",
 ]

@@ -29,16 +29,18 @@ from codegen.ops import (
     Depthwise,
     GroupedConv,
     Lookup,
+    Lrn,
     MaxPool,
     Mul,
     Pad,
+    PRelu,
     Softmax,
 )
 from codegen.quant.fixed import ACCUMULATOR_LIMIT, largest_sum
 from codegen.quant.intervals import Interval, input_q, intervals, sums, windows
 
 BoolArray = NDArray[np.bool_]
-_WHOLE = (Softmax, GroupedConv)
+_WHOLE = (Softmax, Lrn, GroupedConv)
 """Operators that need all channels and write all: shares of a sum, or groups of one size."""
 
 Kept = Mapping[str, NDArray[np.intp]]
@@ -187,6 +189,10 @@ def _depthwise(
     )
 
 
+def _prelu(graph: Graph, node: PRelu, found: Mapping[str, Interval], kept: Kept) -> PRelu:
+    return replace(node, slope=node.slope[kept[node.output]])
+
+
 def _unchanged(graph: Graph, node: Node, found: Mapping[str, Interval], kept: Kept) -> Node:
     return node
 
@@ -199,6 +205,8 @@ _SMALLER: dict[str, Callable[[Graph, Any, Mapping[str, Interval], Kept], Node]] 
     GroupedConv.op: _unchanged,
     Lookup.op: _unchanged,
     Mul.op: _unchanged,
+    PRelu.op: _prelu,
+    Lrn.op: _unchanged,
     AvgPool.op: _unchanged,
     MaxPool.op: _unchanged,
     Pad.op: _unchanged,

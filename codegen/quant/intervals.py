@@ -24,9 +24,11 @@ from codegen.ops import (
     Depthwise,
     GroupedConv,
     Lookup,
+    Lrn,
     MaxPool,
     Mul,
     Pad,
+    PRelu,
     Softmax,
 )
 from codegen.ops.window import output_size, window_counts
@@ -221,6 +223,27 @@ def _mul(graph: Graph, node: Mul, xs: tuple[Interval, ...]) -> Interval:
     return _requantized(acc, node.requant)
 
 
+def _prelu(graph: Graph, node: PRelu, xs: tuple[Interval, ...]) -> Interval:
+    """From the ends and zero, where the function may turn."""
+    assert node.requant is not None
+    x = xs[0].minus(input_q(graph, node).zero_point)
+    inner = np.clip(0, x.lo, x.hi)
+    ends = [node.requantized(at, node.requant).astype(np.int64) for at in (x.lo, inner, x.hi)]
+    return Interval(np.minimum.reduce(ends), np.maximum.reduce(ends))
+
+
+def _lrn(graph: Graph, node: Lrn, xs: tuple[Interval, ...]) -> Interval:
+    """From the ends with the largest and the smallest multiplier of the table."""
+    assert node.requant is not None
+    x = xs[0].minus(input_q(graph, node).zero_point)
+    factors = node.requant.multiplier
+    extremes = [replace(node.requant, multiplier=m) for m in (factors.min(), factors.max())]
+    ends = [_requantized(x, requant) for requant in extremes]
+    return Interval(
+        np.minimum.reduce([end.lo for end in ends]), np.maximum.reduce([end.hi for end in ends])
+    )
+
+
 def _softmax(graph: Graph, node: Softmax, xs: tuple[Interval, ...]) -> Interval:
     return _anything(len(xs[0].lo))
 
@@ -233,6 +256,8 @@ _RULES: dict[str, Callable[[Graph, Any, tuple[Interval, ...]], Interval]] = {
     Concat.op: _concat,
     Lookup.op: _lookup,
     Mul.op: _mul,
+    PRelu.op: _prelu,
+    Lrn.op: _lrn,
     AvgPool.op: _avgpool,
     MaxPool.op: _maxpool,
     Pad.op: _pad,

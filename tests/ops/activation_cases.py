@@ -6,7 +6,7 @@ import numpy as np
 from layer_case import SKEWED, Case
 
 from codegen.ir import Bounds
-from codegen.ops import Activation, Affine, Clip, Lookup, Mul
+from codegen.ops import Activation, Affine, Clip, Lookup, Mul, PRelu
 
 RELU6 = Bounds(0.0, 6.0)
 
@@ -32,6 +32,11 @@ def mul(ranges: tuple, output: tuple, names: str = "ab", bounds: Bounds = Bounds
     return Case(Mul("layer", tuple(names), "y", False, bounds), (3, 5, 4), ranges, output)
 
 
+def prelu(slope: tuple, input_range: tuple, output: tuple) -> Case:
+    node = PRelu("layer", ("a",), "y", np.array(slope, np.float32))
+    return Case(node, (3, 5, len(slope)), (input_range,), output)
+
+
 def gate(ranges: tuple, output: tuple) -> Case:
     node = Mul("layer", ("a", "b"), "y", by_channel=True)
     return Case(node, (3, 5, 4), ranges, output, second=(1, 1, 4))
@@ -48,6 +53,12 @@ ACTIVATION_CASES: dict[str, dict[str, Case]] = {
         "sigmoid": lookup("sigmoid", (0.0, 1.0)),
         "swish": lookup("swish", (-0.3, 5.0), 1.0),
         "tanh": lookup("tanh", (-1.0, 1.0)),
+    },
+    "prelu": {
+        "slopes": prelu((0.25, 0.1, 0.0, 1.5), SKEWED, (-2.0, 2.9)),
+        "negative slopes": prelu((-0.5, 0.5, -1.0), (-5.0, 3.0), (-3.0, 5.0)),
+        "nothing negative": prelu((0.1, 0.2), (0.0, 4.0), (0.0, 4.0)),
+        "narrow output": prelu((0.1, 0.2), (-9.0, 9.0), (-0.01, 0.01)),
     },
     "mul": {
         "of one shape": mul((SKEWED, (0.0, 6.0)), (-7.0, 17.0)),

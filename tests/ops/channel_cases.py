@@ -7,7 +7,7 @@ from typing import Any
 from layer_case import SKEWED, Case, normal
 
 from codegen.ir import Pads
-from codegen.ops import Concat, GroupedConv
+from codegen.ops import Concat, GroupedConv, Lrn
 
 
 def concat(ranges: tuple, output: tuple, names: str = "ab") -> Case:
@@ -24,6 +24,10 @@ def grouped(
     return Case(node, shape, ranges or (SKEWED,))
 
 
+def lrn(channels: int, size: int, ranges: tuple, output: tuple, **options: Any) -> Case:
+    return Case(Lrn("layer", ("a",), "y", size, **options), (3, 4, channels), (ranges,), output)
+
+
 AROUND = Pads(2, 2, 2, 2)
 
 CHANNEL_CASES: dict[str, dict[str, Case]] = {
@@ -38,6 +42,15 @@ CHANNEL_CASES: dict[str, dict[str, Case]] = {
             (9, 9, 4), 8, (3, 3), 2, dilation=(2, 3), stride=(2, 2), pads=AROUND
         ),
         "zero point -128": grouped((5, 5, 4), 4, (3, 3), 2, (0.0, 5.0), pads=Pads(1, 1, 1, 1)),
+    },
+    "lrn": {
+        "AlexNet": lrn(9, 5, (0.0, 90.0), (0.0, 60.0), alpha=1e-4, beta=0.75, bias=2.0),
+        "GoogLeNet": lrn(7, 5, (0.0, 300.0), (0.0, 200.0), alpha=1e-4),
+        "signed": lrn(6, 3, SKEWED, SKEWED, alpha=0.1),
+        "even size": lrn(5, 4, SKEWED, (-1.0, 2.0), alpha=0.5, beta=0.5),
+        "strong": lrn(8, 5, (0.0, 20.0), (0.0, 2.0), alpha=1.0),
+        "more than all channels": lrn(3, 9, SKEWED, SKEWED, alpha=0.2),
+        "one channel": lrn(1, 1, SKEWED, SKEWED, alpha=0.2),
     },
     "concat": {
         "equal scales": concat((SKEWED, SKEWED), SKEWED),

@@ -19,9 +19,11 @@ from codegen.ops import (
     Depthwise,
     GroupedConv,
     Lookup,
+    Lrn,
     MaxPool,
     Mul,
     Pad,
+    PRelu,
     Softmax,
 )
 
@@ -107,7 +109,13 @@ def avgpool_reference(
     counted = {}
     sums = []
     for oy, ox, taps in windows(node, xs[0], y.shape[:2]):
-        count = node.kernel[0] * node.kernel[1] if node.count_pads else len(taps)
+        count = len(taps)
+        if node.count_pads:
+            rows = range(oy * node.stride[0], oy * node.stride[0] + node.kernel[0])
+            columns = range(ox * node.stride[1], ox * node.stride[1] + node.kernel[1])
+            end = xs[0].shape[0] + node.pads.top + node.pads.bottom - node.beyond[0]
+            right = xs[0].shape[1] + node.pads.left + node.pads.right - node.beyond[1]
+            count = sum(row < end and column < right for row in rows for column in columns)
         acc = sum(pixel - qs[0].zero_point for _, _, pixel in taps)
         sums.append((oy, ox, count, acc))
         counted[count] = None
@@ -158,6 +166,24 @@ def mul_reference(node: Mul, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: 
         y[oy, ox, c] = scaled(product, int(node.requant.multiplier[0]), node.requant)
 
 
+def prelu_reference(node: PRelu, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image) -> None:
+    for oy, ox, c in np.ndindex(y.shape):
+        acc = int(xs[0][oy, ox, c]) - qs[0].zero_point
+        multiplier = int(node.slope[c] if acc < 0 else node.requant.multiplier[0])
+        y[oy, ox, c] = scaled(acc, multiplier, node.requant)
+
+
+def lrn_reference(node: Lrn, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image) -> None:
+    for oy, ox in np.ndindex(y.shape[:2]):
+        pixel = [int(v) - qs[0].zero_point for v in xs[0][oy, ox]]
+        for c, value in enumerate(pixel):
+            first, end = c - (node.size - 1) // 2, c + node.size // 2 + 1
+            total = sum(v * v for v in pixel[max(first, 0) : end])
+            assert total < 2**31, "the proof of the quantizer is wrong"
+            multiplier = int(node.requant.multiplier[total >> node.shift])
+            y[oy, ox, c] = scaled(value, multiplier, node.requant)
+
+
 def softmax_reference(
     node: Softmax, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
 ) -> None:
@@ -182,5 +208,7 @@ REFERENCES: dict[str, Callable[..., None]] = {
     "concat": concat_reference,
     "lookup": lookup_reference,
     "mul": mul_reference,
+    "prelu": prelu_reference,
+    "lrn": lrn_reference,
     "softmax": softmax_reference,
 }

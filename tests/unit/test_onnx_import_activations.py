@@ -129,6 +129,54 @@ FORMS: dict[str, tuple[Build, str]] = {
     ),
     "dilated": (lambda n: n.conv("x", 3, 4, dilations=[2, 2], pads=[2, 1, 2, 2]), "grouped"),
     "dilated_depthwise": (lambda n: n.conv("x", 3, 6, group=3, dilations=[1, 3]), "grouped"),
+    "lrn": (
+        lambda n: n.op("LRN", n.conv("x", 3, 7), size=5, alpha=0.3, beta=0.6, bias=2.0),
+        "conv lrn",
+    ),
+    "lrn_defaults": (
+        lambda n: n.op("LRN", n.conv("x", 3, 6, pads=[1, 1, 1, 1]), size=3),
+        "conv lrn",
+    ),
+    "prelu_torch": (
+        lambda n: n.op("PRelu", n.conv("x", 3, 4), n.normal(4, 1, 1)),
+        "conv prelu",
+    ),
+    "prelu_one_slope": (lambda n: n.op("PRelu", n.conv("x", 3, 4), n.normal(1)), "conv lookup"),
+    "maxpool_ceil": (
+        lambda n: n.op("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 3], ceil_mode=1),
+        "maxpool",
+    ),
+    "maxpool_ceil_padded": (
+        lambda n: n.op(
+            "MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 0], ceil_mode=1
+        ),
+        "maxpool",
+    ),
+    "maxpool_ceil_last_window_in_the_padding": (
+        lambda n: n.op(
+            "MaxPool", "x", kernel_shape=[2, 2], strides=[3, 3], pads=[0, 0, 1, 1], ceil_mode=1
+        ),
+        "maxpool",
+    ),
+    "avgpool_ceil": (
+        lambda n: n.op("AveragePool", "x", kernel_shape=[3, 3], strides=[2, 3], ceil_mode=1),
+        "avgpool",
+    ),
+    "avgpool_ceil_padded": (
+        lambda n: n.op(
+            "AveragePool", "x", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 0, 1, 0], ceil_mode=1
+        ),
+        "avgpool",
+    ),
+    "avgpool_count_pads_and_clip": (
+        lambda n: n.op(
+            "Clip",
+            n.op("AveragePool", "x", kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1),
+            f32(-0.3),
+            f32(0.2),
+        ),
+        "avgpool",
+    ),
     "concat": (
         lambda n: n.op("Concat", n.conv("x", 3, 4), n.conv("x", 3, 1), axis=1),
         "conv conv concat",
@@ -173,6 +221,11 @@ REFUSED: dict[str, tuple[Build, str]] = {
         lambda n: n.op("Mul", "x", n.op("ReduceMean", "x", axes=[3], keepdims=1)),
         "only activations of one shape and layout, or a map and one factor a channel",
     ),
+    "lrn_size": (lambda n: n.op("LRN", "x", size=0), "size 0"),
+    "lrn_bias": (lambda n: n.op("LRN", "x", size=3, bias=0.0), "may divide by 0"),
+    "prelu_map": (lambda n: n.op("PRelu", "x", n.normal(3, 8, 8)), "varies over the map"),
+    "prelu_computed": (lambda n: n.op("PRelu", "x", n.op("Relu", "x")), "combines two"),
+    "prelu_of_constant": (lambda n: n.op("PRelu", n.normal(3, 1, 1), "x"), "is no constant"),
     "concat_rows": (lambda n: n.op("Concat", "x", "x", axis=2), "only channels can be joined"),
     "concat_axis": (lambda n: n.op("Concat", "x", "x", axis=4), "axis 4"),
     "concat_sizes": (

@@ -162,10 +162,6 @@ REFUSED: dict[str, tuple[Callable[[Net], str], str]] = {
     ),
     "pad_negative": (lambda n: n.op("Pad", "x", i64(0, 0, -1, 0, 0, 0, 0, 0)), "negative pads"),
     "pad_count": (lambda n: n.op("Pad", "x", i64(0, 0, 1, 0)), "4 pads for 4 dimensions"),
-    "pool_ceil": (
-        lambda n: n.op("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
-        "ceil_mode",
-    ),
     "pool_pads": (
         lambda n: n.op("MaxPool", "x", kernel_shape=[2, 2], pads=[2, 0, 0, 0]),
         "pads as large as its kernel",
