@@ -57,6 +57,9 @@ HANDLERS: Mapping[str, Handler] = {
 
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
 
+ENLARGING = frozenset(("ConvTranspose", "DepthToSpace", "MaxUnpool", "Resize", "Upsample"))
+"""Operators of decoders."""
+
 # fmt: off
 QUANTIZED = frozenset((
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",

@@ -42,6 +42,25 @@ def test_control_flow(tmp_path: Path) -> None:
     assert "If ('n1')" in text and "without control flow" in text
 
 
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        ("ConvTranspose", "Maps cannot be made larger"),
+        ("Resize", "Maps cannot be made larger"),
+        ("Upsample", "Maps cannot be made larger"),
+        ("If", "without control flow"),
+        ("Loop", "without control flow"),
+        ("LSTM", "Supported are Add"),
+        ("NoSuchOperator", "Supported are Add"),
+    ],
+)
+def test_refused_by_name(tmp_path: Path, op: str, words: str) -> None:
+    net = Net()
+    net.op(op, net.conv("x", 3, 4))
+    text = refusal(net.save(tmp_path))
+    assert f"{op} ('n1')" in text and words in text
+
+
 def test_other_domains(tmp_path: Path) -> None:
     net = Net()
     net.domains["com.microsoft"] = 1
