@@ -211,6 +211,12 @@ def random_layers(seed: int, count: int) -> list[Graph]:
         lambda maker: maker.pool,
         lambda maker: maker.add,
         lambda maker: maker.softmax,
+        lambda maker: maker.concat,
+        lambda maker: maker.lookup,
+        lambda maker: maker.prelu,
+        lambda maker: maker.lrn,
+        lambda maker: maker.grouped,
+        lambda maker: maker.mul,
     ]
     graphs: list[Graph] = []
     for number in itertools.count(seed):
