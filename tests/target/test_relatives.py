@@ -56,8 +56,8 @@ def test_near_the_float_network(name: str, tmp_path: Path) -> None:
 
 def test_hard_swish_in_pieces_gives_the_same_bytes(tmp_path: Path) -> None:
     graphs = [compiled(f"mobilenet_v3_{source}", tmp_path)[1] for source in ("torch", "keras")]
-    ops, others = ([node.op for node in graph.nodes] for graph in graphs)
-    assert ops == others
+    in_one, in_pieces = ([node.op for node in graph.nodes] for graph in graphs)
+    assert in_one == in_pieces
     first, second = (simulate.run(graph, integers(graph, 4)) for graph in graphs)
     assert np.array_equal(first, second)
 
