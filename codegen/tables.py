@@ -231,12 +231,56 @@ def described(report: Document) -> Iterable[RenderableType]:
         for index, layer in enumerate(report["layers"])
     ]
     yield _table("layers", names, rows, left=(1, 2))
+    if report.get("blocks"):
+        yield from _explained(report["blocks"])
+    elif "blocks" in report:
+        yield Text("There is no depthwise layer with a pointwise one behind it to explain.")
+    how = "on" if report["compiled"] else "estimated for"
     for title, key in (("flash, bytes", "flash"), ("RAM, bytes", "ram")):
         if report.get(key):
-            yield _bytes(title, report[key])
+            yield _bytes(f"{title}, {how} {report['core']}", report[key])
     yield Text(
         f"{report['name']}: {_number(report['macs'])} multiply-adds, "
         f"{_number(report['parameters'])} parameters"
+    )
+
+
+def _explained(blocks: Sequence[Document]) -> Iterable[RenderableType]:
+    """Weights and multiply-adds of blocks, standard and separable, and how many times less."""
+    parts = [(kind, what) for what in ("weights", "macs") for kind in ("standard", "separable")]
+    rows = [
+        (
+            _short(block["name"]),
+            "x".join(map(str, block["kernel"])),
+            " -> ".join(map(str, block["channels"])),
+            *(_number(block[kind][what]) for kind, what in parts),
+            f"{block['times']:.1f}",
+        )
+        for block in blocks
+    ]
+    sums = [sum(block[kind][what] for block in blocks) for kind, what in parts]
+    rows.append(("all", "", "", *map(_number, sums), f"{sums[2] / sums[3]:.1f}"))
+    names = (
+        "block",
+        "kernel",
+        "channels",
+        "weights",
+        "separable",
+        "mult-adds",
+        "separable",
+        "times",
+    )
+    title = "as standard convolutions, and as they are: depthwise, then pointwise"
+    yield _table(title, names, rows, left=(0, 2), gap=1)
+
+
+def zoo(report: Document) -> Iterable[RenderableType]:
+    """One line on what was written."""
+    yield Text(
+        f"{report['name']}, alpha {report['alpha']:g}, {report['resolution']}x"
+        f"{report['resolution']}, {_number(report['classes'])} classes: "
+        f"{_number(report['macs'])} multiply-adds, {_number(report['parameters'])} parameters "
+        f"({report['weights']}), written to {report['out']}"
     )
 
 
@@ -294,6 +338,34 @@ def _wait_states(waits: Document) -> str:
 
 def _share(part: int | None, whole: int | None) -> str:
     return _percent(100 * part / whole if part is not None and whole else None)
+
+
+def swept(report: Document) -> Iterable[RenderableType]:
+    """One row a network and board; the front is marked."""
+    rows = [
+        (
+            row["board"],
+            f"{row['alpha']:g}",
+            _number(row["resolution"]),
+            _millions(row["macs"]),
+            *(_number(row[key]) for key in ("flash", "ram")),
+            "-"
+            if row["cycles"] is None
+            else ("" if row["counted"] else "~") + _millions(row["cycles"]),
+            "-" if row["milliseconds"] is None else f"{row['milliseconds']:,.1f}",
+            "yes" if row["fits"] else "no",
+            "*" if row["front"] else "",
+        )
+        for row in report["rows"]
+    ]
+    names = ("board", "alpha", "pixels", "mult-adds", "flash", "RAM", "cycles", "ms", "fits", "")
+    yield _table(f"{report['network']}, sizes in bytes", names, rows, left=(0, 8, 9), gap=1)
+    yield Text(
+        "Cycles at zero wait states as `thumbnet profile` counts them; ~ scaled by multiply-adds "
+        "from a smaller resolution of the same width (--exact counts all).\n"
+        "* Pareto front: it fits, and none that fits has as many multiply-adds in as little time "
+        "and RAM."
+    )
 
 
 def boards_json(found: Sequence[Board]) -> dict[str, Any]:
