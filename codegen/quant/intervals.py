@@ -1,8 +1,9 @@
 """Interval analysis of an int8 graph: between which values each channel of each tensor stays.
 
-The ends go through the integer arithmetic itself. Every operator but softmax is monotone in each
-of its inputs, up to the signs of its weights, and the epilogue never turns an order around, so
-that the ends of a sum give the ends of the output. What the analysis leaves out is only that
+The ends go through the integer arithmetic itself. Most operators are monotone in each of their
+inputs, up to the signs of their weights, and the epilogue never turns an order around, so that the
+ends of a sum give the ends of the output; of a table the stretch between the ends is looked at, and
+softmax and grouped convolutions are not followed. What the analysis leaves out is only that
 channels depend on one another: an interval may be too wide, never too narrow.
 """
 

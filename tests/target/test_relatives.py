@@ -13,7 +13,7 @@ from relatives import RELATIVES, SIZE
 from codegen import simulate
 from codegen.boards import load_board, load_core
 from codegen.build import build_host, build_target
-from codegen.ir import Graph, Int8Array
+from codegen.ir import FloatArray, Graph, Int8Array
 from codegen.plan import OBJECTIVES, make_plan
 from codegen.qemu import run_host, run_qemu
 from codegen.quant.channels import drop_channels
@@ -23,13 +23,19 @@ from codegen.simulate_float import run_float
 TIMEOUT = 300.0
 
 
+def colours(graph: Graph, count: int, seed: int) -> FloatArray:
+    """Noise on pictures of one colour each: float32 [count, H, W, C]."""
+    tint = np.random.default_rng(seed).uniform(-1, 1, (count, 1, 1, 3)).astype(np.float32)
+    return tint + pictures(graph, count, seed) / 2
+
+
 def compiled(name: str, folder: Path) -> tuple[Graph, Graph]:
     """The float graph of a network and its int8 graph without what carries nothing."""
     size = SIZE.get(name, 32)
     net = Net((1, 3, size, size), opset=17, seed=len(name))
     RELATIVES[name](net)
     _, simple = assert_like_onnxruntime(net.save(folder))
-    values = run_float(simple, pictures(simple, 16))
+    values = run_float(simple, colours(simple, 32, seed=1))
     ranges = {key: (float(x.min()), float(x.max())) for key, x in values.items()}
     return simple, drop_channels(quantize(simple, ranges)).graph
 
@@ -37,7 +43,7 @@ def compiled(name: str, folder: Path) -> tuple[Graph, Graph]:
 def integers(graph: Graph, count: int) -> Int8Array:
     q = graph.input_tensor.q
     assert q is not None
-    values = np.rint(pictures(graph, count, seed=7) / q.scale) + q.zero_point
+    values = np.rint(colours(graph, count, seed=7) / q.scale) + q.zero_point
     return np.clip(values, -128, 127).astype(np.int8)
 
 
