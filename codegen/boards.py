@@ -17,6 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+DEFAULT_CORE = "cortex-m4"
 RegionKind = Literal["flash", "ram", "external"]
 _KINDS = ("flash", "ram", "external")
 _TEXTS = ("semihosting", "uart")

@@ -5,8 +5,6 @@ What does the work is imported by the command that needs it, so that ``--help`` 
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from enum import Enum
 from pathlib import Path
@@ -62,6 +60,13 @@ class FlashLine(str, Enum):
     narrow = "8"
     wide = "16"
     widest = "32"
+
+
+class Exporter(str, Enum):
+    """What writes a network of the zoo as ONNX."""
+
+    direct = "direct"
+    keras = "keras"
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -289,6 +294,8 @@ def _save_npz(path: Path, report: SimulateReport) -> None:
     """Writes the arrays of a simulation, the file as a whole or not at all."""
     import numpy as np
 
+    from codegen.output import whole_file
+
     arrays: dict[str, Any] = {
         "names": np.array(report.names),
         "classes": report.classes,
@@ -296,18 +303,11 @@ def _save_npz(path: Path, report: SimulateReport) -> None:
         "probabilities": report.probabilities,
         **{f"tensor:{name}": values for name, values in report.tensors.items()},
     }
-    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        # Not np.savez: on a full disk it leaves an archive that complains when it is collected.
-        with os.fdopen(descriptor, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for name, values in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+    # Not np.savez: on a full disk it leaves an archive that complains when it is collected.
+    with whole_file(path) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(values), allow_pickle=False)
 
 
 @app.command(epilog="Example: thumbnet evaluate build/demo --data photos")
@@ -351,12 +351,58 @@ def _labels(file_column: str, class_column: str, offset: int) -> LabelOptions:
 @guarded
 def info(
     path: Annotated[Path, typer.Argument(help="ONNX file or OUT folder.", metavar="MODEL|OUT")],
+    core: Annotated[
+        str | None, typer.Option(help="Core whose flash and RAM are estimated for a file.")
+    ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="What each depthwise-separable block would cost as one convolution."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """List layers, parameters and multiply-adds; of an OUT folder also flash and RAM."""
+    """List layers, parameters, multiply-adds, flash and RAM."""
     from codegen import runs, tables
 
-    tables.show(runs.info_model(path).to_json(), tables.described, as_json)
+    tables.show(runs.info_model(path, core, explain).to_json(), tables.described, as_json)
+
+
+@app.command(
+    epilog="Example: thumbnet zoo mobilenet_v1 --alpha 0.25 --resolution 96 --classes 2 -o v1.onnx"
+)
+@guarded
+def zoo(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="mobilenet_v1, mobilenet_v2, mobilenet_v3_small, mobilenet_v3_large (both also "
+            "with _minimalistic), googlenet, vgg16, squeezenet_1_0, squeezenet_1_1 or alexnet.",
+            metavar="NAME",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="ONNX file to write.")],
+    alpha: Annotated[float, typer.Option(help="Width multiplier, above 0, at most 2.")] = 1.0,
+    resolution: Annotated[int, typer.Option(help="Input size, a multiple of 32.")] = 224,
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
+    weights: Annotated[
+        Path | None, typer.Option(help="Keras file (.h5); random weights if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random weights.")] = 0,
+    exporter: Annotated[
+        Exporter,
+        typer.Option(help="direct: NCHW, needs nothing; keras: NHWC, by tf2onnx (extra train)."),
+    ] = Exporter.direct,
+    as_json: Json = False,
+) -> None:
+    """Write a network of the zoo as ONNX, with random or given weights."""
+    from codegen import tables
+    from codegen.zoo.make import ZooOptions, make_model
+
+    options = ZooOptions(name, out, alpha, resolution, classes, weights, seed, exporter.value)
+    with ProgressBar() as progress:
+        report = make_model(options, progress)
+    tables.show(report.to_json(), tables.zoo, as_json)
 
 
 @app.command(epilog="Example: thumbnet profile build/demo --core cortex-m4 --functions")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from codegen.boards import Board, Core, load_board, load_core
+from codegen.boards import DEFAULT_CORE, Board, Core, load_board, load_core
 from codegen.cmodel import c_identifier
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
@@ -29,7 +29,6 @@ from codegen.quant.channels import Simplified, drop_channels
 from codegen.quant.quantize import quantize
 from codegen.zoo.defaults import default_calibration, default_model
 
-DEFAULT_CORE = "cortex-m4"
 DEFAULT_PREPROCESS = "signed"
 
 

@@ -1,4 +1,4 @@
-"""Output folders: written whole or not at all, recognised when they are read again."""
+"""Output folders and files: written whole or not at all, recognised when they are read again."""
 
 from __future__ import annotations
 
@@ -101,6 +101,21 @@ def new_folder(out: Path, force: bool) -> Iterator[Path]:
         os.replace(work, out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write to; takes its place when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
         raise
 
 

@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen import simulate
+from codegen.boards import DEFAULT_CORE, load_core
 from codegen.errors import ThumbnetError
+from codegen.estimate import estimated_sizes
+from codegen.explain import separable_blocks
 from codegen.images import LabelOptions, load_images, to_float, to_int8
 from codegen.ir import FloatArray, Graph, Int8Array
 from codegen.onnx_import import import_onnx
@@ -91,11 +94,23 @@ class EvaluateReport:
 
 @dataclass(frozen=True, eq=False)
 class InfoReport:
-    """A network's layers; of an output folder also what it takes."""
+    """A network's layers, and what it takes.
+
+    Attributes:
+        name: Of the network.
+        graph: Its layers.
+        sizes: ``core``, ``flash`` and ``ram``: measured of an output folder, else estimated.
+        compiled: The sizes are those of an output folder.
+        explain: List what standard convolutions would cost.
+        warnings: What the user should know.
+    """
 
     name: str
     graph: Graph
-    compiled: Mapping[str, Any]
+    sizes: Mapping[str, Any]
+    compiled: bool
+    explain: bool = False
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``info --json``."""
@@ -113,13 +128,18 @@ class InfoReport:
                     "parameters": node.parameters,
                 }
             )
-        return {
+        document = {
             "name": self.name,
             "macs": graph.macs(),
             "parameters": sum(node.parameters for node in graph.nodes),
             "layers": layers,
-            **{key: self.compiled[key] for key in ("flash", "ram") if key in self.compiled},
+            "compiled": self.compiled,
+            **{key: self.sizes[key] for key in ("core", "flash", "ram") if key in self.sizes},
+            "warnings": list(self.warnings),
         }
+        if self.explain:
+            document["blocks"] = [block.to_json() for block in separable_blocks(graph)]
+        return document
 
 
 def simulate_model(
@@ -215,16 +235,30 @@ def evaluate_model(
     )
 
 
-def info_model(path: Path) -> InfoReport:
-    """Layers of an ONNX file or of an output folder.
+def info_model(path: Path, core: str | None = None, explain: bool = False) -> InfoReport:
+    """Layers of an ONNX file or of an output folder, and what it takes.
+
+    Args:
+        path: The file or folder.
+        core: Core whose flash and RAM are estimated for a file; None for cortex-m4. A folder is
+            for one core already.
+        explain: Also compare depthwise-separable blocks with standard convolutions.
 
     Raises:
-        ThumbnetError: It is neither.
+        ThumbnetError: It is neither, or there is no such core.
     """
     if path.is_dir():
+        if core is not None:
+            raise ThumbnetError(f"{path} is compiled for its core already; leave out --core.")
         output = read_output(path)
-        return InfoReport(output.name, output.graph, output.report)
-    return InfoReport(path.stem, simplify(import_onnx(path).graph), {})
+        return InfoReport(output.name, output.graph, output.report, True, explain)
+    chosen = load_core(core or DEFAULT_CORE)
+    graph = simplify(import_onnx(path).graph)
+    try:
+        return InfoReport(path.stem, graph, estimated_sizes(graph, chosen.name), False, explain)
+    except ThumbnetError as error:
+        warning = f"flash and RAM are unknown: {error}"
+        return InfoReport(path.stem, graph, {}, False, explain, (warning,))
 
 
 def _simulate(

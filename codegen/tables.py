@@ -162,12 +162,57 @@ def described(report: Document) -> Iterable[RenderableType]:
         for index, layer in enumerate(report["layers"])
     ]
     yield _table("layers", names, rows, left=(1, 2))
+    if report.get("blocks"):
+        yield from _explained(report["blocks"])
+    elif "blocks" in report:
+        yield Text("There is no depthwise layer with a pointwise one behind it to explain.")
+    how = "on" if report["compiled"] else "estimated for"
     for title, key in (("flash, bytes", "flash"), ("RAM, bytes", "ram")):
         if report.get(key):
-            yield _bytes(title, report[key])
+            yield _bytes(f"{title}, {how} {report['core']}", report[key])
     yield Text(
         f"{report['name']}: {_number(report['macs'])} multiply-adds, "
         f"{_number(report['parameters'])} parameters"
+    )
+
+
+def _explained(blocks: Sequence[Document]) -> Iterable[RenderableType]:
+    """Weights and multiply-adds of blocks, standard and separable, and how many times less."""
+    parts = (("standard", "weights"), ("separable", "weights"))
+    parts += (("standard", "macs"), ("separable", "macs"))
+    rows = [
+        (
+            _short(block["name"]),
+            "x".join(map(str, block["kernel"])),
+            " -> ".join(map(str, block["channels"])),
+            *(_number(block[kind][what]) for kind, what in parts),
+            f"{block['times']:.1f}",
+        )
+        for block in blocks
+    ]
+    sums = [sum(block[kind][what] for block in blocks) for kind, what in parts]
+    rows.append(("all", "", "", *map(_number, sums), f"{sums[2] / sums[3]:.1f}"))
+    names = (
+        "block",
+        "kernel",
+        "channels",
+        "weights",
+        "separable",
+        "mult-adds",
+        "separable",
+        "times",
+    )
+    title = "as standard convolutions, and as they are: depthwise, then pointwise"
+    yield _table(title, names, rows, left=(0, 2), gap=1)
+
+
+def zoo(report: Document) -> Iterable[RenderableType]:
+    """One line on what was written."""
+    yield Text(
+        f"{report['name']}, alpha {report['alpha']:g}, {report['resolution']}x"
+        f"{report['resolution']}, {_number(report['classes'])} classes: "
+        f"{_number(report['macs'])} multiply-adds, {_number(report['parameters'])} parameters "
+        f"({report['weights']}), written to {report['out']}"
     )
 
 

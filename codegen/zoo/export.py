@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codegen.zoo import mobilenet
+from codegen.errors import ThumbnetError
+from codegen.output import whole_file
+from codegen.zoo.keras_model import legacy_keras
 
 OPSET = 13
-PREPROCESS_KEY = "thumbnet.preprocess"
-CLASSES_KEY = "thumbnet.classes"
-
-# x = (pixel - mean) / std, the whole picture being resized (bilinear) to the input size.
-PREPROCESS = {
-    "mean": [127.5, 127.5, 127.5],
-    "std": [127.5, 127.5, 127.5],
-    "channels": "RGB",
-    "resize": "stretch",
-}
-
 
 # What the constant inputs of an operator are called, by their position.
 ROLES = {
@@ -35,14 +25,6 @@ ROLES = {
 HELPERS = {"Transpose", "Squeeze", "Unsqueeze", "Reshape", "Pad"}
 
 
-def image_metadata(classes: Sequence[str]) -> dict[str, str]:
-    """Metadata of a model with the preprocessing above that tells these classes apart."""
-    return {
-        PREPROCESS_KEY: json.dumps(PREPROCESS, separators=(",", ":")),
-        CLASSES_KEY: json.dumps(list(classes)),
-    }
-
-
 def export_onnx(model: Any, path: Path | str, metadata: Mapping[str, str]) -> None:
     """Writes a Keras model as ONNX (opset 13, input NHWC, BatchNormalization folded).
 
@@ -55,15 +37,15 @@ def export_onnx(model: Any, path: Path | str, metadata: Mapping[str, str]) -> No
         metadata: entries of the model's ``metadata_props``.
 
     Raises:
-        ImportError: TensorFlow, tf_keras or tf2onnx is not installed.
+        ThumbnetError: TensorFlow, tf_keras or tf2onnx is not installed.
     """
-    mobilenet.legacy_keras()
+    legacy_keras()
     try:
         import onnx
         import tensorflow as tf
         import tf2onnx
     except ImportError as error:
-        raise ImportError(
+        raise ThumbnetError(
             f"the export needs tf2onnx ({error}); install the extra: pip install 'thumbnet[train]'"
         ) from error
 
@@ -83,10 +65,8 @@ def export_onnx(model: Any, path: Path | str, metadata: Mapping[str, str]) -> No
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     onnx.helper.set_model_props(proto, dict(sorted(metadata.items())))
     onnx.checker.check_model(proto, full_check=True)
-    target = Path(path)
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    unfinished.write_bytes(proto.SerializeToString(deterministic=True))
-    unfinished.replace(target)
+    with whole_file(Path(path)) as unfinished:
+        unfinished.write_bytes(proto.SerializeToString(deterministic=True))
 
 
 def _rename(graph: Any) -> None:
