@@ -6,9 +6,10 @@ What does the work is imported by the command that needs it, so that ``--help`` 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +19,8 @@ from codegen.console import ProgressBar, guarded
 if TYPE_CHECKING:
     from codegen.images import LabelOptions
     from codegen.runs import SimulateReport
+
+N = TypeVar("N", int, float)
 
 app = typer.Typer(
     name="thumbnet",
@@ -403,6 +406,64 @@ def zoo(
     with ProgressBar() as progress:
         report = make_model(options, progress)
     tables.show(report.to_json(), tables.zoo, as_json)
+
+
+@app.command(
+    epilog="Example: thumbnet sweep --alphas 0.25,0.5 --resolutions 96,128 --boards nucleo_f446re"
+)
+@guarded
+def sweep(
+    alphas: Annotated[str, typer.Option(help="Width multipliers, separated by commas.")],
+    resolutions: Annotated[str, typer.Option(help="Input sizes, separated by commas.")],
+    boards: Annotated[str, typer.Option(help="Boards, separated by commas.")],
+    network: Annotated[str, typer.Option(help="As for `thumbnet zoo`.")] = "mobilenet_v1",
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 1000,
+    plot: Annotated[
+        Path | None, typer.Option("-o", "--plot", help="SVG file of time and size to write.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Count every network; large ones take minutes.")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Networks at a time; 0 for one a processor.")
+    ] = 0,
+    dask: Annotated[
+        str | None, typer.Option(help="Dask scheduler to use, such as tcp://host:8786.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare widths and resolutions on boards: flash, RAM, cycles, time, and what fits."""
+    from codegen import sweep as sweeping
+    from codegen import tables
+
+    options = sweeping.SweepOptions(
+        network=network,
+        alphas=_numbers(alphas, float, "--alphas"),
+        resolutions=_numbers(resolutions, int, "--resolutions"),
+        boards=tuple(word.strip() for word in boards.split(",") if word.strip()),
+        classes=classes,
+        exact=exact,
+        jobs=jobs,
+        dask=dask,
+    )
+    with ProgressBar() as progress:
+        report = sweeping.sweep(options, progress)
+    if plot:
+        from codegen.output import whole_file
+
+        with whole_file(plot) as unfinished:
+            unfinished.write_text(sweeping.plotted(report), encoding="utf-8")
+    tables.show(report.to_json(), tables.swept, as_json)
+
+
+def _numbers(text: str, kind: Callable[[str], N], option: str) -> tuple[N, ...]:
+    """The numbers of a list separated by commas."""
+    try:
+        return tuple(kind(word) for word in text.split(",") if word.strip())
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{error}; give numbers such as 96,128", param_hint=option
+        ) from None
 
 
 @app.command(epilog="Example: thumbnet profile build/demo --core cortex-m4 --functions")

@@ -178,8 +178,7 @@ def described(report: Document) -> Iterable[RenderableType]:
 
 def _explained(blocks: Sequence[Document]) -> Iterable[RenderableType]:
     """Weights and multiply-adds of blocks, standard and separable, and how many times less."""
-    parts = (("standard", "weights"), ("separable", "weights"))
-    parts += (("standard", "macs"), ("separable", "macs"))
+    parts = [(kind, what) for what in ("weights", "macs") for kind in ("standard", "separable")]
     rows = [
         (
             _short(block["name"]),
@@ -270,6 +269,34 @@ def _wait_states(waits: Document) -> str:
 
 def _share(part: int | None, whole: int | None) -> str:
     return _percent(100 * part / whole if part is not None and whole else None)
+
+
+def swept(report: Document) -> Iterable[RenderableType]:
+    """One row a network and board; the front is marked."""
+    rows = [
+        (
+            row["board"],
+            f"{row['alpha']:g}",
+            _number(row["resolution"]),
+            _millions(row["macs"]),
+            *(_number(row[key]) for key in ("flash", "ram")),
+            "-"
+            if row["cycles"] is None
+            else ("" if row["counted"] else "~") + _millions(row["cycles"]),
+            "-" if row["milliseconds"] is None else f"{row['milliseconds']:,.1f}",
+            "yes" if row["fits"] else "no",
+            "*" if row["front"] else "",
+        )
+        for row in report["rows"]
+    ]
+    names = ("board", "alpha", "pixels", "mult-adds", "flash", "RAM", "cycles", "ms", "fits", "")
+    yield _table(f"{report['network']}, sizes in bytes", names, rows, left=(0, 8, 9), gap=1)
+    yield Text(
+        "Cycles at zero wait states as `thumbnet profile` counts them; ~ scaled by multiply-adds "
+        "from a smaller resolution of the same width (--exact counts all).\n"
+        "* Pareto front: it fits, and none that fits has as many multiply-adds in as little time "
+        "and RAM."
+    )
 
 
 def boards_json(found: Sequence[Board]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.markdown import million, number, table
-from benchmarks.svg import Lines, line_plot
+from codegen.svg import Lines, line_plot
 
 _INTRODUCTION = """\
 # How cost grows

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from benchmarks.markdown import million, number, table
 from benchmarks.peers.recorded import Figure, Recorded
 from benchmarks.peers.subject import Row
-from benchmarks.svg import DotRow, Dots, dot_plot
+from codegen.svg import DotRow, Dots, dot_plot
 
 _VWW = "MobileNetV1 0.25, 96"
 _MACS = 7_489_664

@@ -1,4 +1,4 @@
-"""Two kinds of small plots as SVG: text stays text, the same numbers give the same bytes.
+"""Three kinds of small plots as SVG: text stays text, the same numbers give the same bytes.
 
 Colours are for light and dark pages; a plot brings its own background.
 """
@@ -140,6 +140,79 @@ def _line_panel(
         yield f'<polyline class="line {colour}" points="{path}"/>'
         for x, y in points:
             yield f'<circle class="dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a scatter plot.
+
+    Attributes:
+        x: Above 0.
+        y: Above 0.
+        label: Written beside it.
+        filled: A dot and not a ring.
+        line: It lies on the line that is drawn through such points.
+    """
+
+    x: float
+    y: float
+    label: str
+    filled: bool
+    line: bool
+
+
+def scatter_plot(
+    title: str, across: str, upwards: str, panels: Sequence[tuple[str, Sequence[Point]]]
+) -> str:
+    """Panels of points side by side, two in a row, logarithmic both ways.
+
+    Args:
+        title: Of the plot.
+        across: What x is, with its unit.
+        upwards: What y is, with its unit.
+        panels: Title and points of each.
+    """
+    wide, tall = 400, 340
+    lines = -(-len(panels) // 2)
+    parts = [_text(12, 20, title, "title"), _text(12, 42, f"across: {across}; upwards: {upwards}")]
+    for number, (name, points) in enumerate(panels):
+        left, top = 56 + number % 2 * (wide + 60), 90 + number // 2 * tall
+        parts.append(_text(left - 40, top - 16, name, "own"))
+        parts += _scatter_panel(points, left, top, wide - 70, tall - 90)
+    return _document(min(2, len(panels)) * (wide + 60), 60 + lines * tall, parts)
+
+
+def _scatter_panel(
+    points: Sequence[Point], left: float, top: float, width: float, height: float
+) -> Iterable[str]:
+    (low_x, high_x), (low_y, high_y) = (
+        _decades([point.x for point in points]),
+        _decades([point.y for point in points]),
+    )
+    for power in range(low_x, high_x + 1):
+        x = left + width * (power - low_x) / (high_x - low_x)
+        yield f'<path class="grid" d="M{x:.1f} {top}v{height}"/>'
+        yield _text(x, top + height + 18, short(10.0**power), "muted", "middle")
+    for power in range(low_y, high_y + 1):
+        y = top + height * (high_y - power) / (high_y - low_y)
+        yield f'<path class="grid" d="M{left} {y:.1f}h{width}"/>'
+        yield _text(left - 8, y + 4, short(10.0**power), "muted", "end")
+
+    def place(point: Point) -> tuple[float, float]:
+        x = left + width * (math.log10(point.x) - low_x) / (high_x - low_x)
+        return x, top + height * (high_y - math.log10(point.y)) / (high_y - low_y)
+
+    path = " ".join("{:.1f},{:.1f}".format(*place(p)) for p in sorted(points, key=_x) if p.line)
+    yield f'<polyline class="line s0" points="{path}"/>'
+    for point in points:
+        x, y = place(point)
+        colour, shape = "s0" if point.line else "s5", "dot" if point.filled else "ring"
+        yield f'<circle class="{colour} {shape}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+        yield _text(x + 7, y + 4, point.label, "own" if point.line else "muted")
+
+
+def _x(point: Point) -> float:
+    return point.x
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
