@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from codegen.advice import nearest_that_fits
 from codegen.boards import DEFAULT_CORE, Board, Core, load_board, load_core
 from codegen.cmodel import c_identifier
-from codegen.emit import constant_bytes, write_firmware, write_model
+from codegen.emit import ConstantBytes, constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
 from codegen.fit import CODE_ESTIMATE, check_fit
 from codegen.graph_file import FILE_NAME, save_graph
 from codegen.images import load_images
 from codegen.ir import Graph, Preprocess
 from codegen.kernels.base import UNROLL
+from codegen.linker import Layout
 from codegen.measure import ModelSizes, measure_model
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.output import REPORT_NAME, new_folder
@@ -182,7 +184,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         progress("writing C", 0, 1)
         save_graph(graph, folder / FILE_NAME)
         constants = constant_bytes(write_model(plan, name, folder))
-        layout = check_fit(plan, constants, board, required=options.board is not None)
+        layout = _layout(plan, constants, board, core, required=options.board is not None)
         if layout:
             write_firmware(folder, name, board, core, layout)
         else:
@@ -198,6 +200,17 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         text = json.dumps(stored, indent=1) + "\n"
         (folder / REPORT_NAME).write_text(text, encoding="utf-8")
     return report
+
+
+def _layout(
+    plan: Plan, constants: ConstantBytes, board: Board, core: Core, required: bool
+) -> Layout | None:
+    """As ``check_fit``; what must fit and does not is told what would."""
+    try:
+        return check_fit(plan, constants, board, required)
+    except ThumbnetError as error:
+        advice = nearest_that_fits(plan.graph, board, core.name)
+        raise ThumbnetError(f"{error} {advice}".rstrip()) from None
 
 
 def _target(options: CompileOptions) -> tuple[Board, Core]:
