@@ -61,8 +61,8 @@ class Recipe:
         depthwise_decay: Of depthwise kernels.
         smoothing: Of labels.
         average: Share of the old in the moving average of the weights.
-        patience: Epochs without a better result on the pictures held out, until training ends;
-            None runs all epochs and keeps the last weights.
+        patience: Epochs without a better result on the pictures held out after which training ends;
+            None runs all epochs and keeps the last weights. Those of the warm-up do not count.
     """
 
     network_name: str = "mobilenet_v1"
@@ -153,6 +153,16 @@ class Trainer:
         self.momenta = [tf.Variable(tf.zeros_like(v)) for v in self.model.trainable_variables]
         self.step = _make_step(self, keras)
         self.predict = _make_predict(self.averaged, recipe.resolution)
+
+    def remember(self, steps: int) -> None:
+        """Lets BatchNormalization's averages reach over an epoch of so many steps at most.
+
+        With a few hundred pictures an epoch is a few steps, and averages that reach over a hundred
+        would still hold their first values when the network is measured.
+        """
+        for layer in self.model.layers:
+            if layer.name.endswith("_bn"):
+                layer.momentum = min(layer.momentum, 1 - 1 / (steps + 1))
 
     def train_epoch(self, data: Dataset, epoch: int) -> tuple[float, float]:
         """Runs one epoch; returns the mean loss and the share of right answers in it."""
@@ -303,6 +313,7 @@ def train(
             f"{recipe.batch}. Give more pictures or a smaller --batch."
         )
     trainer = Trainer(recipe, weights)
+    trainer.remember(len(training.labels) // recipe.batch)
     first = trainer.restore(checkpoint) if checkpoint and checkpoint.exists() else 0
     best, best_epoch, kept = -1, first, None
     for epoch in range(first, recipe.epochs):
@@ -317,7 +328,7 @@ def train(
         )
         if recipe.patience is None:
             continue
-        if right > best:
+        if right > best or epoch < recipe.warmup_epochs:
             best, best_epoch, kept = right, epoch, trainer.averaged.get_weights()
         elif epoch - best_epoch >= recipe.patience:
             say(f"no better for {recipe.patience} epochs: stopped")

@@ -108,25 +108,6 @@ def test_calibration_pictures_can_be_made_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        ({"alpha": 0.0}, "alpha"),
-        ({"alpha": 0.01}, "alpha"),
-        ({"resolution": 16}, "resolution"),
-        ({"classes": 1}, "classes"),
-    ],
-)
-@pytest.mark.parametrize("builder", ["mobilenet_v1", "mobilenet_v2"])
-def test_builders_refuse_arguments_out_of_range(
-    builder: str, arguments: dict[str, float], word: str
-) -> None:
-    from codegen.zoo import mobilenet
-
-    with pytest.raises(ValueError, match=word):
-        getattr(mobilenet, builder)(**arguments)
-
-
-@pytest.mark.parametrize(
     ("builder", "alpha", "parameters"),
     [
         ("mobilenet_v1", 1.0, 4_253_864),
@@ -140,32 +121,33 @@ def test_builders_have_as_many_parameters_as_keras_applications(
 ) -> None:
     pytest.importorskip("tensorflow", reason="extra 'train' is not installed")
     pytest.importorskip("tf_keras", reason="extra 'train' is not installed")
-    from codegen.zoo import mobilenet
+    from codegen.zoo.keras_model import keras_model
+    from codegen.zoo.registry import build_network
 
-    model = getattr(mobilenet, builder)(alpha=alpha, resolution=224, classes=1000)
+    model = keras_model(build_network(builder, alpha, 224, 1000))
     assert model.count_params() == parameters
 
 
 def test_random_crops_and_squares_repeat_with_the_seed() -> None:
-    from codegen.zoo import train_cifar10
+    from codegen.zoo import training
 
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
-    data = train_cifar10.Dataset(images, np.arange(40, dtype=np.int32))
-    recipe = train_cifar10.Recipe(batch=16, seed=3)
-    first = list(train_cifar10.augmented_batches(data, recipe, epoch=5))
-    second = list(train_cifar10.augmented_batches(data, recipe, epoch=5))
+    data = training.Dataset(images, np.arange(40, dtype=np.int32))
+    recipe = training.Recipe(batch=16, seed=3)
+    first = list(training.augmented_batches(data, recipe, epoch=5))
+    second = list(training.augmented_batches(data, recipe, epoch=5))
     assert [len(labels) for _, labels in first] == [16, 16]
     for (a, labels), (b, again) in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(labels, again)
-    other = next(train_cifar10.augmented_batches(data, recipe, epoch=6))
+    other = next(training.augmented_batches(data, recipe, epoch=6))
     assert not np.array_equal(first[0][1], other[1])
 
 
 def test_learning_rate_warms_up_and_ends_at_zero() -> None:
-    from codegen.zoo import train_cifar10
+    from codegen.zoo import training
 
-    recipe = train_cifar10.Recipe(epochs=20, warmup_epochs=2, rate=0.2)
+    recipe = training.Recipe(epochs=20, warmup_epochs=2, rate=0.2)
     assert recipe.rate_at(0) < 0.01
     assert recipe.rate_at(2) == pytest.approx(0.2)
     assert recipe.rate_at(20) == pytest.approx(0)
