@@ -163,7 +163,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         verify=verified(True),
         simulate=SIMULATED,
         evaluate=EVALUATED,
-        info=Report(COMPILED),
+        info=Report({**COMPILED, "compiled": True}),
         calls=[],
     )
 
