@@ -235,14 +235,18 @@ def described(report: Document) -> Iterable[RenderableType]:
         yield from _explained(report["blocks"])
     elif "blocks" in report:
         yield Text("There is no depthwise layer with a pointwise one behind it to explain.")
-    how = "on" if report["compiled"] else "estimated for"
     for title, key in (("flash, bytes", "flash"), ("RAM, bytes", "ram")):
         if report.get(key):
-            yield _bytes(f"{title}, {how} {report['core']}", report[key])
+            yield _bytes(title, report[key])
     yield Text(
         f"{report['name']}: {_number(report['macs'])} multiply-adds, "
         f"{_number(report['parameters'])} parameters"
     )
+    if report.get("core") and not report["compiled"]:
+        yield Text(
+            f"Flash and RAM are estimated for {report['core']}; `thumbnet compile` measures them, "
+            "with code and stack."
+        )
 
 
 def _explained(blocks: Sequence[Document]) -> Iterable[RenderableType]:
