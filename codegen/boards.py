@@ -20,6 +20,7 @@ else:
 DEFAULT_CORE = "cortex-m4"
 RegionKind = Literal["flash", "ram", "external"]
 _KINDS = ("flash", "ram", "external")
+UART_DRIVERS = ("cmsdk", "nrf", "pl011", "stm32", "stm32_isr", "stm32_lpuart")
 _TEXTS = ("semihosting", "uart")
 
 
@@ -59,6 +60,23 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Serial:
+    """A board's serial port.
+
+    Attributes:
+        driver: The file firmware/drivers/uart_DRIVER.c.
+        base: Address of the peripheral.
+        clock_hz: Clock of the peripheral in Hz, as board.c sets it up.
+        baud: Bits a second.
+    """
+
+    driver: str
+    base: int
+    clock_hz: int
+    baud: int
+
+
+@dataclass(frozen=True)
 class Board:
     """A board, as its board.toml says.
 
@@ -71,6 +89,7 @@ class Board:
         regions: The memory map, code and variables first.
         stack_bytes: Default size of the process stack.
         main_stack_bytes: Size of the stack of the fault handlers.
+        serial: Its serial port, or None.
         qemu_machine: Value of QEMU's `-M`, or None when QEMU has no such machine.
         text: Where its text goes: `semihosting`, or `uart` (QEMU's first serial port).
         systick_hz: Clock of SysTick in QEMU, in Hz.
@@ -86,6 +105,7 @@ class Board:
     regions: tuple[Region, ...]
     stack_bytes: int
     main_stack_bytes: int
+    serial: Serial | None
     qemu_machine: str | None
     text: str
     systick_hz: int
@@ -191,6 +211,7 @@ def _board(table: _Table, folder: Path) -> Board:
         regions=tuple(_region(entry) for entry in table.take_tables("regions")),
         stack_bytes=table.take_int("stack_bytes"),
         main_stack_bytes=table.take_int("main_stack_bytes"),
+        serial=_serial(table.take_table("serial")),
         qemu_machine=qemu.take_str("machine") if qemu else None,
         text=qemu.take_str("text", _TEXTS) if qemu else "semihosting",
         systick_hz=qemu.take_int("systick_hz") if qemu else clock_hz,
@@ -204,6 +225,19 @@ def _board(table: _Table, folder: Path) -> Board:
         if not any(region.kind == kind for region in board.regions):
             raise ThumbnetError(f'{table.where}: needs a region of kind = "{kind}"')
     return board
+
+
+def _serial(table: _Table | None) -> Serial | None:
+    if table is None:
+        return None
+    serial = Serial(
+        driver=table.take_str("driver", UART_DRIVERS),
+        base=table.take_int("base"),
+        clock_hz=table.take_int("clock_hz"),
+        baud=table.take_int("baud"),
+    )
+    table.finish()
+    return serial
 
 
 def _region(table: _Table) -> Region:

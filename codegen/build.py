@@ -12,6 +12,7 @@ from codegen.boards import Board, Core
 from codegen.elf import Sizes, elf_sizes
 from codegen.errors import ThumbnetError
 from codegen.linker import Layout, Need, linker_script, plan_layout
+from codegen.programs import FOLDERS, PROGRAMS, board_defines, firmware_sources
 from codegen.resources import resource
 from codegen.toolchain import Children, find_tool, run
 
@@ -20,8 +21,6 @@ _WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-pedantic")
 _COMMON = ("-std=c99", "-ffunction-sections", "-fdata-sections", *_WARNINGS)
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
 _TARGET = ("-mthumb", "-ffreestanding", "-fno-common")
-_STARTUP = ("startup.c", "faults.c", "semihosting.c", "mem.c")
-_RUNNER = ("runner.c", "port_semihosting.c", "count.c")
 # gcc would turn the loops of memcpy and memset into calls of themselves.
 _NO_LIBRARY_CALLS = "-fno-tree-loop-distribute-patterns"
 
@@ -92,12 +91,13 @@ def build_target(
     check: bool,
     stack_bytes: int | None = None,
     *,
+    program: str = "runner",
     optimize: str = "-O2",
     werror: bool = False,
     defines: Sequence[str] = (),
     firmware: Path | None = None,
 ) -> Path:
-    """Builds the model, the runner and the startup code for a board, without any library.
+    """Builds the model, a program around it and the startup code for a board, without any library.
 
     Args:
         sources_dir: The generated files (every .c and .S in it).
@@ -107,6 +107,7 @@ def build_target(
         build_dir: Where objects, linker script and program go; is made.
         check: The checking build, which traces every row.
         stack_bytes: Size of the process stack; None for the board's default.
+        program: Which one, a key of ``PROGRAMS``.
         optimize: Optimization flag.
         werror: Warnings are errors.
         defines: More macros, as NAME or NAME=VALUE.
@@ -119,28 +120,21 @@ def build_target(
         ThumbnetError: The compiler is missing or fails, or the board's memory is too small.
     """
     firmware = firmware or resource("firmware")
+    macros = [*board_defines(board), *PROGRAMS[program].defines, *defines]
     job = _Job(
         find_tool("arm-none-eabi-gcc"),
         (
             *(optimize, *core.gcc_flags, *_TARGET, *_COMMON),
             *_includes(sources_dir, firmware),
-            *_defines(check, werror, [f"THUMBNET_SYSTICK_HZ={board.systick_hz}u", *defines]),
+            *_defines(check, werror, macros),
         ),
         build_dir,
         Children(),
     )
-    objects = _compile(job, [*_model_sources(sources_dir), *firmware_sources(board, firmware)])
+    own = firmware_sources(board, program, firmware)
+    objects = _compile(job, [*_model_sources(sources_dir), *own])
     layout = plan_layout(board, _need(objects), stack_bytes)
     return _link_target(job, core, board, layout, objects, build_dir / f"{name}.elf")
-
-
-def firmware_sources(board: Board, firmware: Path | None = None) -> list[Path]:
-    """The model-free C files of a program for a board, in `firmware` or in thumbnet's own."""
-    firmware = firmware or resource("firmware")
-    startup, runner = firmware / "startup", firmware / "runner"
-    own = board.folder / "board.c"
-    board_c = own if own.exists() else startup / "board_default.c"
-    return [*(startup / f for f in _STARTUP), board_c, *(runner / f for f in _RUNNER)]
 
 
 def _model_sources(sources_dir: Path) -> list[Path]:
@@ -152,7 +146,8 @@ def _model_sources(sources_dir: Path) -> list[Path]:
 
 def _includes(sources_dir: Path, firmware: Path) -> list[str]:
     # The assembler looks for the files of .incbin on a path of its own.
-    folders = [sources_dir, sources_dir / "firmware", firmware / "startup", firmware / "runner"]
+    own = [firmware / folder for folder in FOLDERS]
+    folders = [sources_dir, sources_dir / "firmware", *own]
     return [*(f"-I{folder}" for folder in folders), f"-Wa,-I,{sources_dir}"]
 
 

@@ -344,7 +344,8 @@ def verify(
         str,
         typer.Option(
             help="Targets, separated by commas: host, host:clang, qemu (the core or board OUT is "
-            "for), qemu:cortex-m3, qemu:all (every core where it fits)."
+            "for), qemu:cortex-m3, qemu:all (every core where it fits), qemu-serial (over an "
+            "emulated serial port), serial:/dev/ttyACM0 (a board)."
         ),
     ] = "host,qemu",
     images: Annotated[
@@ -369,6 +370,30 @@ def verify(
     tables.show(report.to_json(), tables.verified, as_json)
     if not report.equal:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: thumbnet run build/demo photo.jpg --on serial:/dev/ttyACM0")
+@guarded
+def run(
+    out: Out,
+    images: Annotated[Path, typer.Argument(help="Pictures: one file, folder, .zip or .npz.")],
+    on: Annotated[
+        str,
+        typer.Option(
+            help="Device: serial:/dev/ttyACM0, serial:PATH@BAUD, qemu-serial (emulated), "
+            "qemu-serial:BOARD."
+        ),
+    ] = "qemu-serial",
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Classify pictures on a board, or on an emulated one, over its serial port."""
+    from codegen import tables
+    from codegen.device.classify import classify
+
+    with ProgressBar() as progress:
+        report = classify(out, images, on, limit, progress)
+    tables.show(report.to_json(), tables.classified, as_json)
 
 
 @app.command(epilog="Example: thumbnet simulate build/demo --images photos -o result.npz")

@@ -171,6 +171,8 @@ class CModel:
     pixel_tables: ConstArray | None
     channels: str
     classes: tuple[str, ...]
+    layers: int
+    stages: int
 
     @property
     def all_arrays(self) -> tuple[ConstArray, ...]:
@@ -193,7 +195,10 @@ class CModel:
         return tuple(array for array in self.all_arrays if array.name not in binary)
 
 
-_TAKEN = re.compile(r"std.*|thumbnet.*|board.*|port.*|count|faults|mem|runner|semihosting|startup")
+_TAKEN = re.compile(
+    r"std.*|thumbnet.*|board.*|port.*|count|faults|mem|runner|semihosting|startup"
+    r"|clock|frame|monitor|serial|stack|text.*|uart.*|boot2"
+)
 """Names of files beside which a model's own files are built."""
 
 
@@ -251,6 +256,8 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
         pixel_tables=_pixel_tables(graph, name),
         channels=graph.preprocess.channels,
         classes=tuple(_comment(text) for text in graph.classes),
+        layers=len(graph.nodes),
+        stages=len(stages),
     )
 
 

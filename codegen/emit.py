@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.boards import Board, Core
-from codegen.build import firmware_sources
 from codegen.cmodel import TABLES, WEIGHTS, CModel, make_cmodel
 from codegen.linker import Layout, linker_script
 from codegen.plan import Plan
+from codegen.programs import PROGRAMS, board_defines, firmware_sources
 from codegen.render import render_model, render_template
 from codegen.resources import resource
 
@@ -48,7 +48,9 @@ def write_firmware(folder: Path, name: str, board: Board, core: Core, layout: La
     """Adds startup code, runner, linker script and Makefile, so that ``make`` suffices."""
     firmware = folder / "firmware"
     firmware.mkdir()
-    own = firmware_sources(board)
+    programs = [name for name in PROGRAMS if board.serial or not PROGRAMS[name].serial]
+    sources = {name: firmware_sources(board, name) for name in programs}
+    own = {source for files in sources.values() for source in files}
     headers = [path for source in own for path in source.parent.glob("*.h")]
     runner_host = resource("firmware", "runner", "port_host.c")
     for source in sorted({*own, *headers, runner_host}):
@@ -60,7 +62,16 @@ def write_firmware(folder: Path, name: str, board: Board, core: Core, layout: La
         name=name,
         board=board,
         core=core,
-        sources=[source.name for source in own],
+        board_defines=[f"-D{macro}" for macro in board_defines(board)],
+        programs=[
+            {
+                "name": name,
+                "title": PROGRAMS[name].title,
+                "sources": [source.name for source in sources[name]],
+                "defines": [f"-D{macro}" for macro in PROGRAMS[name].defines],
+            }
+            for name in programs
+        ],
         objects=[path.stem for path in sorted(folder.glob("*.c"))],
         assembly=[path.stem for path in sorted(folder.glob("*.S"))],
     )

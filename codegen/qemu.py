@@ -117,26 +117,35 @@ def run_qemu(
         ThumbnetError: QEMU is missing, the program ends with a fault (says exception, PC, LR and
             their functions) or an error, exceeds the time limit, or its output is too short.
     """
-    if board.qemu_machine is None:
-        raise ThumbnetError(f"QEMU does not emulate {board.title}; run it on the board itself")
+    command = _qemu_command(elf, board, count)
     _prepare(inputs, workdir)
     uart = workdir / "serial.txt"
     uart.write_bytes(b"")
-    finished = run(_qemu_command(elf, board, count), timeout, workdir, check=False)
+    finished = run(command, timeout, workdir, check=False)
     text = finished.text + uart.read_bytes().decode("utf-8", "replace")
     return _result(finished, text, inputs, workdir, elf)
 
 
+def qemu_machine(board: Board) -> list[str]:
+    """The beginning of a command line that runs QEMU as this board.
+
+    Raises:
+        ThumbnetError: QEMU is missing or does not emulate the board.
+    """
+    if board.qemu_machine is None:
+        raise ThumbnetError(f"QEMU does not emulate {board.title}; run it on the board itself")
+    qemu = find_tool("qemu-system-arm")
+    return [qemu, "-M", board.qemu_machine, "-display", "none", "-monitor", "none"]
+
+
 def _qemu_command(elf: Path, board: Board, count: bool) -> list[str]:
-    assert board.qemu_machine is not None
     semihosting = "enable=on,target=native"
     clock: list[str] = []
     if count:
         semihosting += f",arg=thumbnet,arg=count={board.icount_shift}"
         clock = ["-icount", f"shift={board.icount_shift},align=off,sleep=off"]
     return [
-        *(find_tool("qemu-system-arm"), "-M", board.qemu_machine, "-display", "none"),
-        *("-monitor", "none", "-serial", "file:serial.txt"),
+        *(*qemu_machine(board), "-serial", "file:serial.txt"),
         *("-semihosting-config", semihosting, *clock, "-kernel", str(elf.resolve())),
     ]
 
@@ -178,7 +187,7 @@ def _result(
 def _why_failed(finished: Finished, text: str, program: Path) -> str:
     fault = _FAULT.search(text)
     if fault:
-        return _describe_fault(fault[1], program)
+        return describe_fault(fault[1], program)
     error = _ERROR.search(text)
     if error:
         return error[1]
@@ -188,8 +197,13 @@ def _why_failed(finished: Finished, text: str, program: Path) -> str:
     return f"ended with status {finished.status} and without a result\n{tail}"
 
 
-def _describe_fault(report: str, program: Path) -> str:
-    """Turns the one line of faults.c into what a person needs."""
+def describe_fault(report: str, program: Path) -> str:
+    """Turns the one line of faults.c into what a person needs.
+
+    Args:
+        report: The line's fields, NAME=HEX.
+        program: The ELF file, for names of functions.
+    """
     fields = dict(field.split("=", 1) for field in report.split() if "=" in field)
     number = int(fields.get("exception", "0"), 16)
     parts = [f"{_EXCEPTIONS.get(number, 'interrupt')} (exception {number})"]

@@ -164,6 +164,23 @@ def verified(report: Document) -> Iterable[RenderableType]:
             yield Text(f"{target['target']}: {target['difference']}")
 
 
+def classified(report: Document) -> Iterable[RenderableType]:
+    """Class, probability and time of each picture, and the stack."""
+    rows = [
+        (
+            _short(entry["name"]),
+            _class(entry),
+            f"{entry['probability']:.1%}",
+            _number(entry["cycles"]),
+            f"{entry['milliseconds']:.1f}",
+        )
+        for entry in report["images"]
+    ]
+    names = ("picture", "class", "probability", "cycles", "ms")
+    yield _table(f"on {report['target']}", names, rows, left=(0, 1))
+    yield Text(f"{report['clock_hz'] / 1e6:g} MHz, {report['stack']} bytes of stack used at most")
+
+
 def simulated(report: Document) -> Iterable[RenderableType]:
     """Class and probability of the first pictures."""
     pictures = report["images"]

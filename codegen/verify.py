@@ -12,20 +12,22 @@ from typing import Any
 import numpy as np
 
 from codegen import simulate
-from codegen.boards import CORES, Board, Core, list_boards, load_board, load_core
+from codegen.boards import CORES
 from codegen.build import build_host, build_target
+from codegen.device.session import compare_device, is_device, open_device
 from codegen.elf import elf_sizes
-from codegen.emit import write_model
 from codegen.errors import ThumbnetError
 from codegen.images import load_images, to_int8
 from codegen.ir import Graph, Int8Array
 from codegen.output import Output, read_output
 from codegen.progress import Progress, silent
 from codegen.qemu import RunResult, read_trace, run_host, run_qemu
+from codegen.targets import board_and_core, sources_for
 
 _SLOWEST = 5e6
 """Multiply-adds a second that any target surely reaches, for the time limit."""
 _LEAST_TIME = 120.0
+_HOSTS = ("host", "host:gcc", "host:clang")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class TargetReport:
         difference: The first difference in words, or None.
         flash: Bytes of the production build, or None on the host.
         ram: arena, stack (measured) and static bytes, or None on the host.
-        instructions: Of one inference, or None on the host.
+        instructions: Of one inference, or None where they are not counted.
+        cycles: Of one inference, as the clock of a device at a serial port counts them.
+        stage_cycles: The same for each stage of the plan.
     """
 
     target: str
@@ -51,6 +55,8 @@ class TargetReport:
     flash: int | None = None
     ram: Mapping[str, int | None] | None = None
     instructions: int | None = None
+    cycles: int | None = None
+    stage_cycles: tuple[int, ...] | None = None
 
     @property
     def equal(self) -> bool:
@@ -82,6 +88,8 @@ class VerifyReport:
             "flash",
             "ram",
             "instructions",
+            "cycles",
+            "stage_cycles",
         ]
         targets = [{name: getattr(target, name) for name in names} for target in self.targets]
         skipped = [{"target": name, "reason": why} for name, why in self.skipped.items()]
@@ -123,7 +131,8 @@ def verify_model(
     Args:
         out: Folder made by ``compile``.
         targets: ``host``, ``host:clang``, ``qemu`` (the core or board of ``out``), ``qemu:CORE``,
-            ``qemu:BOARD``, ``qemu:all`` (every core where the model fits).
+            ``qemu:BOARD``, ``qemu:all`` (every core where the model fits), ``qemu-serial`` and
+            ``qemu-serial:PLACE`` (over an emulated serial port), ``serial:PATH`` (a board).
         images: Pictures, or None for random ones.
         random: Number of random images.
         progress: Told the targets done.
@@ -177,12 +186,12 @@ def _targets(output: Output, wanted: tuple[str, ...]) -> dict[str, bool]:
             chosen[f"qemu:{output.report.get('board') or output.core}"] = True
         elif target == "qemu:all":
             chosen.update({f"qemu:{core}": False for core in CORES if f"qemu:{core}" not in chosen})
-        elif target in ("host", "host:gcc", "host:clang") or (kind == "qemu" and place):
+        elif target in _HOSTS or (kind == "qemu" and place) or is_device(target):
             chosen[target] = True
         else:
             raise ThumbnetError(
                 f"Unknown target {target!r}. Targets are host, host:clang, qemu, qemu:CORE, "
-                "qemu:BOARD and qemu:all."
+                "qemu:BOARD, qemu:all, qemu-serial, qemu-serial:BOARD and serial:/dev/ttyACM0."
             )
     return chosen
 
@@ -190,6 +199,8 @@ def _targets(output: Output, wanted: tuple[str, ...]) -> dict[str, bool]:
 def _verify_target(output: Output, target: str, expected: _Expected) -> TargetReport:
     kind, _, place = target.partition(":")
     with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
+        if is_device(target):
+            return _verify_device(output, target, expected, Path(work))
         if kind == "host":
             return _verify_host(output, target, place or "gcc", expected, Path(work))
         return _verify_qemu(output, target, place, expected, Path(work))
@@ -206,15 +217,23 @@ def _verify_host(
     return _compared(target, expected, run(True), lambda: run(False))
 
 
+def _verify_device(output: Output, target: str, expected: _Expected, work: Path) -> TargetReport:
+    with open_device(output, target, work, check=True) as device:
+        graph, images = expected.graph, expected.images
+        done = compare_device(device, graph, images, expected.tensors)
+        arena = device.hello.arena
+    return TargetReport(
+        target, len(images), done.layers, done.bytes, done.difference,
+        ram={"stack": done.last.stack, "arena": arena},
+        cycles=done.last.cycles, stage_cycles=done.last.stage_cycles,
+    )  # fmt: skip
+
+
 def _verify_qemu(
     output: Output, target: str, place: str, expected: _Expected, work: Path
 ) -> TargetReport:
-    board, core = _board_and_core(output, place)
-    sources = output.folder
-    if core.name != output.core:  # other cores may have other kernels
-        sources = work / "sources"
-        sources.mkdir()
-        write_model(output.plan(core.name), output.name, sources)
+    board, core = board_and_core(output, place)
+    sources = sources_for(output, core, work)
 
     def build(check: bool) -> Path:
         folder = work / ("check" if check else "production")
@@ -233,16 +252,6 @@ def _verify_qemu(
     sizes = elf_sizes(elf)
     ram = {**(report.ram or {}), "arena": sizes.arena, "static": sizes.data + sizes.bss}
     return replace(report, flash=sizes.flash, ram=ram, instructions=counted.instructions)
-
-
-def _board_and_core(output: Output, place: str) -> tuple[Board, Core]:
-    if place in list_boards():
-        board = load_board(place)
-        # A board may run the code of a smaller core: keep the one the folder is for.
-        own = output.report.get("board") == place
-        return board, load_core(output.core if own else board.core)
-    core = load_core(place)
-    return load_board(core.qemu_board), core
 
 
 def _compared(

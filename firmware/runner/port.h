@@ -21,11 +21,6 @@ bool port_read(int32_t file, void *data, uint32_t bytes);
 bool port_write(int32_t file, const void *data, uint32_t bytes);
 void port_text(const char *text);
 
-/* Fills the unused part of the stack with a pattern. */
-void port_stack_paint(void);
-/* Bytes of the stack written since then, from the frame of the caller down; 0 when unknown. */
-uint32_t port_stack_used(void);
-
 /* Whether this run is asked to count instructions. */
 bool port_counts(void);
 void port_count_start(void);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "port.h"
+#include "stack.h"
 
 enum { MAX_FILES = 4 };
 
@@ -49,9 +50,9 @@ bool port_write(int32_t file, const void *data, uint32_t bytes) {
 
 void port_text(const char *text) { (void)fputs(text, stdout); }
 
-void port_stack_paint(void) {}
+void stack_paint(void) {}
 
-uint32_t port_stack_used(void) { return 0; }
+uint32_t stack_used(void) { return 0; }
 
 bool port_counts(void) { return false; }
 

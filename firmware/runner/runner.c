@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "port.h"
+#include "stack.h"
 #include "thumbnet_model.h"
 
 /* Named so that the linker script can place it. Not on a desktop, where a section of its own would
@@ -119,9 +120,9 @@ static void measured(void (*call)(void), bool count, struct figures *figures) {
         figures->instructions += port_count_stop();
         return;
     }
-    port_stack_paint();
+    stack_paint();
     call();
-    const uint32_t used = port_stack_used();
+    const uint32_t used = stack_used();
     if (used > figures->stack) {
         figures->stack = used;
     }

@@ -12,7 +12,7 @@
  *      by an MPU region below RAM on ARMv7-M, by the lack of memory there on ARMv6-M;
  *   5. memory, bus and usage faults get handlers of their own instead of all being HardFaults;
  *   6. .data is copied from flash and .bss is cleared;
- *   7. board_init, main, and the end of the run with main's status.
+ *   7. board_init, board_text_start, main, and the end of the run with main's status.
  *
  * Register addresses and bits: ARMv7-M Architecture Reference Manual (DDI 0403) B3.2 "System
  * Control Space" and B3.5 "PMSAv7"; ARMv8-M (DDI 0553) D1.2; the CPUID Architecture field also
@@ -113,5 +113,6 @@ void thumbnet_start(void) {
         *p = 0;
     }
     board_init();
+    board_text_start();
     semihosting_exit(main());
 }

@@ -10,7 +10,12 @@
 #define MODEL_INPUT_BYTES POOLS_INPUT_BYTES
 #define MODEL_INPUT_ROWS POOLS_INPUT_HEIGHT
 #define MODEL_ROW_BYTES POOLS_INPUT_ROW_BYTES
+#define MODEL_ROW_PIXELS POOLS_INPUT_WIDTH
 #define MODEL_OUTPUT_BYTES POOLS_OUTPUT_BYTES
+#define MODEL_OUTPUT_SCALE POOLS_OUTPUT_SCALE
+#define MODEL_OUTPUT_ZERO_POINT POOLS_OUTPUT_ZERO_POINT
+#define MODEL_LAYERS 3
+#define MODEL_STAGES 3
 
 static inline void model_begin(void *arena)
 {
@@ -25,6 +30,11 @@ static inline void model_push_row(void *arena, const int8_t *row)
 static inline void model_finish(void *arena, int8_t *output)
 {
     pools_finish(arena, output);
+}
+
+static inline void model_from_pixels(const uint8_t *pixels, int8_t *row)
+{
+    pools_from_pixels(pixels, row, MODEL_ROW_PIXELS);
 }
 
 #endif

@@ -1,0 +1,1 @@
+"""Talking to a board, real or emulated, over a serial port."""

@@ -1,0 +1,40 @@
+"""What a target of the command line stands for: a board, a core, and the C files for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codegen.boards import Board, Core, list_boards, load_board, load_core
+from codegen.emit import write_model
+from codegen.output import Output
+
+
+def board_and_core(output: Output, place: str) -> tuple[Board, Core]:
+    """The board and core that PLACE of ``qemu:PLACE`` means for an output folder.
+
+    Args:
+        output: The folder.
+        place: Name of a board or core; empty for those that the folder is for.
+
+    Raises:
+        ThumbnetError: There is no such board or core.
+    """
+    place = place or output.report.get("board") or output.core
+    if place in list_boards():
+        board = load_board(place)
+        # A board may run the code of a smaller core: keep the one the folder is for.
+        own = output.report.get("board") == place
+        return board, load_core(output.core if own else board.core)
+    core = load_core(place)
+    return load_board(core.qemu_board), core
+
+
+def sources_for(output: Output, core: Core, work: Path) -> Path:
+    """Folder of the C files for a core: the output folder, or one made below ``work``."""
+    if core.name == output.core:
+        return output.folder
+    sources = work / "sources"  # other cores may have other kernels
+    if not sources.exists():
+        sources.mkdir()
+        write_model(output.plan(core.name), output.name, sources)
+    return sources
