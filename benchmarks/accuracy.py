@@ -83,7 +83,7 @@ class Row:
     float_top1: float | None
     int8_top1: float | None
     error: float
-    seconds: float
+    seconds: float | None
     gigabytes: float
 
 
@@ -268,8 +268,14 @@ def page(rows: list[Row]) -> str:
         "Differences within the intervals mean little. `deq` models lie on an 8-bit grid already "
         "and lose less than others.\n"
     )
-    for model in dict.fromkeys(row.model for row in rows):
+    if {(row.model, row.method) for row in rows} < {
+        (m, n) for m in MODELS for n in [*METHODS, ORT]
+    }:
+        text += "\nRows that are missing were not run, nor was time taken where there is a dash.\n"
+    for model in MODELS:
         cells = [_cells(row) for row in rows if row.model == model]
+        if not cells:
+            continue
         text += f"\n## {model}\n\n{table(head, cells)}"
     return text
 
@@ -283,7 +289,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{low:.1f} - {high:.1f}",
         *tops,
         f"{row.error:.4f}",
-        f"{row.seconds:.1f}",
+        "-" if row.seconds is None else f"{row.seconds:.1f}",
         f"{row.gigabytes:.2f}",
     )
 

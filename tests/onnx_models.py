@@ -17,7 +17,7 @@ from codegen.errors import ThumbnetError
 from codegen.ir import FloatArray, Graph
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.onnx_runtime import FloatModel
-from codegen.ops import MaxPool, Pad
+from codegen.ops import OPS, MaxPool, Pad
 from codegen.passes import simplify
 from codegen.simulate_float import run_float
 
@@ -28,7 +28,7 @@ MODELS = (
 EXPORTED = Path(__file__).parent / "data" / "exporters"
 TOLERANCE = 1e-4
 
-INTEGER_ONLY = {"conv", "depthwise", "add", "avgpool", "maxpool", "pad", "softmax"}
+INTEGER_ONLY = {op for op, cls in OPS.items() if not cls.float_only}
 
 
 class Net:

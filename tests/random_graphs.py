@@ -8,13 +8,32 @@ import numpy as np
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Bounds, Graph, Int8Array, Node, Pads, Preprocess, Tensor, validate
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import (
+    Activation,
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Depthwise,
+    GroupedConv,
+    Lookup,
+    Lrn,
+    MaxPool,
+    Mul,
+    Pad,
+    PRelu,
+    Softmax,
+)
 from codegen.quant.quantize import quantize
 from codegen.simulate_float import run_float
 
 BOUNDS = (Bounds(), Bounds(0.0), Bounds(0.0, 6.0), Bounds(-1.0, 1.0), Bounds(0.5, 2.0))
 WIDEST = 70
 """Most channels of a tensor."""
+
+
+RIGHTLY = ("overflow 32 bits", "times its output's")
+"""Words of messages of graphs that are refused as they should be."""
 
 
 class GraphMaker:
@@ -40,6 +59,15 @@ class GraphMaker:
             self.amplify: 0.05,
             self.pool: 0.08,
             self.pad: 0.07,
+            self.concat: 0.06,
+            self.fire: 0.04,
+            self.lookup: 0.07,
+            self.prelu: 0.03,
+            self.lrn: 0.04,
+            self.grouped: 0.06,
+            self.depthwise_7x7: 0.03,
+            self.mul: 0.05,
+            self.squeeze_excite: 0.05,
         }
 
     def make(self) -> Graph:
@@ -159,6 +187,9 @@ class GraphMaker:
         stride = tuple(int(s) for s in self.rng.integers(1, 3, 2))
         return self._depthwise(name, (5, 5), stride, Pads(2, 2, 2, 2), 1)
 
+    def depthwise_7x7(self, name: str) -> str:
+        return self._depthwise(name, (7, 7), (1, 1), Pads(3, 3, 3, 3), 1)
+
     def _depthwise(
         self, name: str, kernel: tuple, stride: tuple, pads: Pads, multiplier: int
     ) -> str:
@@ -181,6 +212,87 @@ class GraphMaker:
         inputs = [name, partners[self.rng.integers(len(partners))]]
         self.rng.shuffle(inputs)
         return self._append(Add(title, tuple(inputs), out, self._bounds()))
+
+    def concat(self, name: str) -> str:
+        """With one or two other tensors of the same size, or with itself."""
+        size = self.tensors[name].shape[:2]
+        partners = [t.name for t in self.tensors.values() if t.shape[:2] == size]
+        count = int(self.rng.integers(1, 3))
+        inputs = [name, *(partners[i] for i in self.rng.integers(len(partners), size=count))]
+        self.rng.shuffle(inputs)
+        if sum(self.tensors[x].shape[2] for x in inputs) > 2 * WIDEST:
+            return name
+        title, out = self._names()
+        return self._append(Concat(title, tuple(inputs), out))
+
+    def fire(self, name: str) -> str:
+        """Convolutions whose results are only joined: their scales are the same."""
+        narrow = self.pointwise(name, 3)
+        branches = [self.pointwise(narrow, 5), self._square(narrow, 3), self._square(narrow, 5)]
+        title, out = self._names()
+        return self._append(Concat(title, tuple(branches), out))
+
+    def _square(self, name: str, size: int) -> str:
+        """A convolution that keeps rows and columns."""
+        weight = self._weights(4, size, size, self.tensors[name].shape[2], axis=0)
+        title, out = self._names()
+        pads = Pads(*(size // 2,) * 4)
+        return self._append(
+            Conv(title, (name,), out, weight, self._bias(4), pads=pads, bounds=self._bounds())
+        )
+
+    def grouped(self, name: str) -> str:
+        """In groups, dilated, or both."""
+        height, width, channels = self.tensors[name].shape
+        fitting = [n for n in range(1, channels + 1) if channels % n == 0]
+        groups = int(self.rng.choice(fitting))
+        outputs = groups * int(self.rng.integers(1, 6))
+        kernel, stride, pads = self._window(name, 3)
+        room = (height + pads.top + pads.bottom, width + pads.left + pads.right)
+        most = [(size - 1) // max(k - 1, 1) for size, k in zip(room, kernel, strict=True)]
+        dilation = tuple(int(self.rng.integers(1, max(1, min(m, 3)) + 1)) for m in most)
+        title, out = self._names()
+        weight = self._weights(outputs, *kernel, channels // groups, axis=0)
+        return self._append(
+            GroupedConv(
+                title, (name,), out, weight, self._bias(outputs), groups,
+                dilation, stride, pads, self._bounds(),
+            )
+        )  # fmt: skip
+
+    def lookup(self, name: str) -> str:
+        functions = ("elu", "hardsigmoid", "hardswish", "leakyrelu", "sigmoid", "tanh")
+        function = functions[self.rng.integers(len(functions))]
+        title, out = self._names()
+        body = (Activation(title, (name,), out, function, 0.2, 0.5),)
+        return self._append(Lookup(title, (name,), out, body))
+
+    def prelu(self, name: str) -> str:
+        channels = self.tensors[name].shape[2]
+        title, out = self._names()
+        slope = self.rng.normal(0, 0.5, channels).astype(np.float32)
+        return self._append(PRelu(title, (name,), out, slope))
+
+    def lrn(self, name: str) -> str:
+        title, out = self._names()
+        size, alpha = int(self.rng.integers(1, 7)), 10.0 ** self.rng.uniform(-4, 0)
+        return self._append(Lrn(title, (name,), out, size, alpha))
+
+    def mul(self, name: str) -> str:
+        shape = self.tensors[name].shape
+        partners = [t.name for t in self.tensors.values() if t.shape == shape]
+        title, out = self._names()
+        inputs = (name, partners[self.rng.integers(len(partners))])
+        return self._append(Mul(title, inputs, out, False, self._bounds()))
+
+    def squeeze_excite(self, name: str) -> str:
+        """A factor for each channel, computed from the whole map."""
+        height, width, channels = self.tensors[name].shape
+        title, out = self._names()
+        mean = self._append(AvgPool(title, (name,), out, (height, width)))
+        gate = self.lookup(self.pointwise(self.pointwise(mean, 3), channels))
+        title, out = self._names()
+        return self._append(Mul(title, (name, gate), out, True, self._bounds()))
 
     def separable(self, x: str) -> str:
         """A pointwise layer, a depthwise one of any kernel, and another pointwise one."""
@@ -206,7 +318,10 @@ class GraphMaker:
             node: Node = MaxPool(title, (name,), out, kernel, stride, pads)
         else:
             count = bool(self.rng.random() < 0.5)
-            node = AvgPool(title, (name,), out, kernel, stride, pads, count, self._bounds())
+            beyond = (0, 0)
+            if count and self.rng.random() < 0.5:
+                beyond = (int(self.rng.integers(pads.bottom + 1)), pads.right)
+            node = AvgPool(title, (name,), out, kernel, stride, pads, count, beyond, self._bounds())
         counts_fine = AvgPool("", ("",), "", kernel, stride, pads).counts(self.tensors[name].shape)
         return self._append(node) if counts_fine[0] > 0 else name
 
@@ -245,8 +360,8 @@ def random_quantized(seed: int) -> tuple[Graph, Graph]:
 
     One in four has depthwise weights of 16 bits.
 
-    About one seed in a hundred gives a layer whose sums need more than 32 bits, which is refused
-    rightly; such a graph is replaced by another one.
+    About one seed in a hundred gives a layer whose sums need more than 32 bits, or one that makes
+    next to nothing of its input, which is refused rightly; such a graph is replaced by another one.
     """
     for other in range(20):
         graph = GraphMaker(seed + 1_000_000 * other).make()
@@ -257,7 +372,7 @@ def random_quantized(seed: int) -> tuple[Graph, Graph]:
         try:
             return graph, quantize(graph, ranges_on(graph, images), wide_depthwise=seed % 4 == 3)
         except ThumbnetError as error:
-            if "overflow 32 bits" not in str(error):
+            if not any(words in str(error) for words in RIGHTLY):
                 raise
     raise AssertionError(f"seed {seed} gives only layers that are refused")
 

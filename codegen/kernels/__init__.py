@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Node
-from codegen.kernels import dsp, portable
+from codegen.kernels import dsp, elementwise, grouped, portable
 from codegen.kernels.base import Kernel, Variant
 
 FAMILIES: dict[str, tuple[Kernel, ...]] = {
-    "portable": portable.KERNELS,
+    "portable": portable.KERNELS + grouped.KERNELS + elementwise.KERNELS,
     "dsp": dsp.KERNELS,
 }
 """Forms in the order of preference."""

@@ -23,23 +23,26 @@ from codegen.kernels.base import (
     raster_distance,
     window_first_read,
 )
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Conv, Depthwise, GroupedConv, MaxPool, Pad, Softmax
 
 CHANNEL_TILE = 4
 PIXEL_TILE = 2
 
 
-def _q(graph: Graph, tensor: str) -> QParams:
+def q_of(graph: Graph, tensor: str) -> QParams:
+    """Quantization of a tensor of an int8 graph."""
     q = graph.tensors[tensor].q
     assert q is not None
     return q
 
 
-def _shapes(graph: Graph, node: Node) -> tuple[Shape, Shape]:
+def shapes_of(graph: Graph, node: Node) -> tuple[Shape, Shape]:
+    """Shapes of the first input and of the output."""
     return graph.tensors[node.inputs[0]].shape, graph.tensors[node.output].shape
 
 
-def _epilogue(requant: Requant) -> Parameters:
+def epilogue(requant: Requant) -> Parameters:
+    """What the requantization of a layer needs besides its multipliers."""
     return {
         "shift": requant.shift,
         "output_zero": requant.zero_point,
@@ -48,7 +51,8 @@ def _epilogue(requant: Requant) -> Parameters:
     }
 
 
-def _sizes(shape: Shape, out: Shape, rows: RowPlan) -> Parameters:
+def sizes(shape: Shape, out: Shape, rows: RowPlan) -> Parameters:
+    """For kernels that walk over rows and columns."""
     return {
         "slots_in": rows.slots_in[0],
         "slots_out": rows.slots_out,
@@ -61,7 +65,7 @@ def _sizes(shape: Shape, out: Shape, rows: RowPlan) -> Parameters:
     }
 
 
-def _row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
+def row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
     """For kernels that see a row as a stretch of bytes; all rows are one stretch if whole."""
     return {
         "slots_in": rows.slots_in[0],
@@ -71,9 +75,8 @@ def _row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
     }
 
 
-def _window(
-    node: Conv | Depthwise | AvgPool | MaxPool,
-) -> Parameters:
+def window(node: Conv | Depthwise | GroupedConv | AvgPool | MaxPool) -> Parameters:
+    """Kernel, stride and padding."""
     return {
         "kernel_height": node.kernel[0],
         "kernel_width": node.kernel[1],
@@ -84,12 +87,12 @@ def _window(
     }
 
 
-def _weight_type(weight: NDArray[Any]) -> str:
+def weight_type(weight: NDArray[Any]) -> str:
     """C type of a layer's weights."""
     return "int8_t" if weight.dtype == np.int8 else "int16_t"
 
 
-def _pack_channels(weight: NDArray[Any]) -> NDArray[Any]:
+def pack_channels(weight: NDArray[Any]) -> NDArray[Any]:
     """[O, n] -> [ceil(O / 4), n, 4]."""
     outputs, n = weight.shape
     groups = -(-outputs // CHANNEL_TILE)
@@ -98,7 +101,7 @@ def _pack_channels(weight: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(padded.reshape(groups, CHANNEL_TILE, n).transpose(0, 2, 1))
 
 
-def _channel_tiles(outputs: int) -> Tiles:
+def channel_tiles(outputs: int) -> Tiles:
     """Output channels in tiles of four, then the rest at once: (first, end, channels a tile)."""
     return _tiles(outputs, CHANNEL_TILE, outputs % CHANNEL_TILE)
 
@@ -109,11 +112,14 @@ def _tiles(total: int, step: int, rest: int) -> Tiles:
     return tuple(tile for tile in tiles if tile[0] < tile[1])
 
 
-def _tables(bias: NDArray[Any], requant: Requant) -> tuple[CArray, CArray]:
+def tables(bias: NDArray[Any], requant: Requant) -> tuple[CArray, CArray]:
+    """Bias and multiplier of each output channel."""
     return CArray("bias", bias.astype(np.int32)), CArray("multiplier", requant.multiplier)
 
 
-class _Portable(Kernel):
+class Portable(Kernel):
+    """A kernel that is one call, for a row or for all."""
+
     family = "portable"
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
@@ -123,12 +129,12 @@ class _Portable(Kernel):
         raise NotImplementedError
 
     def _window_distance(self, graph: Graph, node: Any) -> int:
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         first = window_first_read(shape, out, node.stride, node.pads.top, node.pads.left)
         return raster_distance(first, out[2])
 
 
-class Pointwise(_Portable):
+class Pointwise(Portable):
     """1x1, stride 1: 2 pixels x 4 channels a tile; fully connected layers too."""
 
     name = "pointwise"
@@ -141,7 +147,7 @@ class Pointwise(_Portable):
 
     def _pixels(self, graph: Graph, node: Node) -> tuple[int, int, int]:
         """Pixels, inputs and outputs a pixel; the whole map is one long pixel."""
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         pixels = out[0] * out[1]
         return pixels, shape[0] * shape[1] * shape[2] // pixels, out[2]
 
@@ -156,26 +162,26 @@ class Pointwise(_Portable):
         if not rows.whole:
             pixels = graph.tensors[node.output].shape[1]
         weight = node.weight.reshape(outputs, inputs)
-        zero = _q(graph, node.inputs[0]).zero_point
+        zero = q_of(graph, node.inputs[0]).zero_point
         folded = node.bias - zero * weight.astype(np.int64).sum(axis=1)
         parameters = {
-            **_row_bytes(rows, pixels * inputs, pixels * outputs),
+            **row_bytes(rows, pixels * inputs, pixels * outputs),
             "pixels": pixels,
             "inputs": inputs,
             "outputs": outputs,
             "pixel_tiles": _tiles(pixels, PIXEL_TILE, pixels % PIXEL_TILE),
-            "channel_tiles": _channel_tiles(outputs),
-            "weight_type": _weight_type(weight),
-            **_epilogue(node.requant),
+            "channel_tiles": channel_tiles(outputs),
+            "weight_type": weight_type(weight),
+            **epilogue(node.requant),
         }
         return KernelCall(
             parameters,
-            (CArray("weight", _pack_channels(weight)), *_tables(folded, node.requant)),
+            (CArray("weight", pack_channels(weight)), *tables(folded, node.requant)),
             at_once=rows.whole,
         )
 
 
-class DirectConv(_Portable):
+class DirectConv(Portable):
     """Any kernel, stride and padding: 1 pixel x 4 channels a tile."""
 
     name = "conv"
@@ -188,18 +194,18 @@ class DirectConv(_Portable):
         assert isinstance(node, Conv) and node.requant is not None
         weight = node.weight.reshape(len(node.weight), -1)
         parameters = {
-            **_sizes(*_shapes(graph, node), rows),
-            **_window(node),
-            "channel_tiles": _channel_tiles(len(node.weight)),
-            "weight_type": _weight_type(weight),
-            "input_zero": _q(graph, node.inputs[0]).zero_point,
-            **_epilogue(node.requant),
+            **sizes(*shapes_of(graph, node), rows),
+            **window(node),
+            "channel_tiles": channel_tiles(len(node.weight)),
+            "weight_type": weight_type(weight),
+            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            **epilogue(node.requant),
         }
-        arrays = (CArray("weight", _pack_channels(weight)), *_tables(node.bias, node.requant))
+        arrays = (CArray("weight", pack_channels(weight)), *tables(node.bias, node.requant))
         return KernelCall(parameters, arrays)
 
 
-class DepthwiseConv(_Portable):
+class DepthwiseConv(Portable):
     """Any kernel, stride, padding and multiplier; taps unrolled where the window is inside."""
 
     name = "depthwise"
@@ -210,21 +216,21 @@ class DepthwiseConv(_Portable):
 
     def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, Depthwise) and node.requant is not None
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         parameters = {
-            **_sizes(shape, out, rows),
-            **_window(node),
+            **sizes(shape, out, rows),
+            **window(node),
             "multiplier": node.multiplier,
-            "weight_type": _weight_type(node.weight),
+            "weight_type": weight_type(node.weight),
             "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
-            "input_zero": _q(graph, node.inputs[0]).zero_point,
-            **_epilogue(node.requant),
+            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            **epilogue(node.requant),
         }
         weight = node.weight.reshape(-1, out[2])
-        return KernelCall(parameters, (CArray("weight", weight), *_tables(node.bias, node.requant)))
+        return KernelCall(parameters, (CArray("weight", weight), *tables(node.bias, node.requant)))
 
 
-class AddKernel(_Portable):
+class AddKernel(Portable):
     """Element by element."""
 
     name = "add"
@@ -244,8 +250,8 @@ class AddKernel(_Portable):
                 "slots_b": rows.slots_in[1],
                 "slots_out": rows.slots_out,
                 "elements": elements,
-                "a_zero": _q(graph, node.inputs[0]).zero_point,
-                "b_zero": _q(graph, node.inputs[1]).zero_point,
+                "a_zero": q_of(graph, node.inputs[0]).zero_point,
+                "b_zero": q_of(graph, node.inputs[1]).zero_point,
                 "ka": r.ka,
                 "kb": r.kb,
                 "shift": r.shift,
@@ -257,7 +263,7 @@ class AddKernel(_Portable):
         )
 
 
-class AvgPoolKernel(_Portable):
+class AvgPoolKernel(Portable):
     """Any window; one multiplier for each number of elements that a window can hold."""
 
     name = "avgpool"
@@ -268,23 +274,23 @@ class AvgPoolKernel(_Portable):
 
     def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, AvgPool) and node.requant is not None
-        shape, out = _shapes(graph, node)
+        shape, out = shapes_of(graph, node)
         by_count = np.zeros(node.kernel[0] * node.kernel[1] + 1, np.int32)
         by_count[list(node.counts(shape))] = node.requant.multiplier
         parameters = {
-            **_sizes(shape, out, rows),
-            **_window(node),
-            "count_pads": int(node.count_pads),
-            "input_zero": _q(graph, node.inputs[0]).zero_point,
+            **sizes(shape, out, rows),
+            **window(node),
+            "counted": node.counted_size(shape) if node.count_pads else None,
+            "input_zero": q_of(graph, node.inputs[0]).zero_point,
             "multiplier": int(node.requant.multiplier[0]) if len(node.counts(shape)) == 1 else 0,
-            **_epilogue(node.requant),
+            **epilogue(node.requant),
         }
         if parameters["multiplier"]:
             return KernelCall(parameters)
         return KernelCall(parameters, (CArray("multiplier", by_count),))
 
 
-class MaxPoolKernel(_Portable):
+class MaxPoolKernel(Portable):
     """Any window; positions outside the image do not take part."""
 
     name = "maxpool"
@@ -295,10 +301,10 @@ class MaxPoolKernel(_Portable):
 
     def _call(self, graph: Graph, node: Node, rows: RowPlan) -> KernelCall:
         assert isinstance(node, MaxPool)
-        return KernelCall({**_sizes(*_shapes(graph, node), rows), **_window(node)})
+        return KernelCall({**sizes(*shapes_of(graph, node), rows), **window(node)})
 
 
-class PadKernel(_Portable):
+class PadKernel(Portable):
     """Copies rows into a larger tensor."""
 
     name = "pad"
@@ -308,15 +314,15 @@ class PadKernel(_Portable):
         assert isinstance(node, Pad)
         return KernelCall(
             {
-                **_sizes(*_shapes(graph, node), rows),
+                **sizes(*shapes_of(graph, node), rows),
                 "pad_top": node.pads.top,
                 "pad_left": node.pads.left,
-                "fill": node.fill(_q(graph, node.inputs[0])),
+                "fill": node.fill(q_of(graph, node.inputs[0])),
             }
         )
 
 
-class SoftmaxKernel(_Portable):
+class SoftmaxKernel(Portable):
     """Three passes over the channels of a pixel: maximum, sum, quotients."""
 
     name = "softmax"
@@ -330,7 +336,7 @@ class SoftmaxKernel(_Portable):
         height, width, channels = graph.tensors[node.output].shape
         pixels = width * (height if rows.whole else 1)
         parameters = {
-            **_row_bytes(rows, pixels * channels, pixels * channels),
+            **row_bytes(rows, pixels * channels, pixels * channels),
             "pixels": pixels,
             "channels": channels,
             "steps": node.steps,

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import Bounds, Normal
-from codegen.onnx_import.builder import Builder
+from codegen.onnx_import.activations import product
+from codegen.onnx_import.builder import Builder, as_float32
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
-from codegen.ops import Add, Affine, Clip, Softmax
+from codegen.ops import Activation, Add, Affine, Clip, PRelu, Softmax
 
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -78,7 +79,7 @@ def _operands(builder: Builder, node: OnnxNode) -> tuple[View, NDArray[np.float6
     if name in builder.views:
         raise node.error(
             f"combines two activations, {node.inputs[0]!r} and {node.inputs[1]!r}; of two "
-            "activations only the sum is supported"
+            "activations only the sum and the product are supported"
         )
     values = builder.numbers(node, int(not left), "constant")
     try:
@@ -123,7 +124,10 @@ def _residual(builder: Builder, node: OnnxNode) -> None:
 
 
 def multiply(builder: Builder, node: OnnxNode) -> None:
-    """Mul by a constant."""
+    """Mul by a constant, or of two activations."""
+    if len(node.inputs) == 2 and all(name in builder.views for name in node.inputs):
+        product(builder, node)
+        return
     view, values, _ = _operands(builder, node)
     _affine(builder, node, view, values, np.zeros_like(values))
 
@@ -142,6 +146,20 @@ def divide(builder: Builder, node: OnnxNode) -> None:
         raise node.error(f"divides the constant {node.inputs[0]!r} by an activation")
     with np.errstate(all="ignore"):
         _affine(builder, node, view, 1.0 / values, np.zeros_like(values))
+
+
+def prelu(builder: Builder, node: OnnxNode) -> None:
+    """PRelu with one slope, or one a channel."""
+    view, slope, left = _operands(builder, node)
+    if left:
+        raise node.error(f"takes its slope from {node.inputs[1]!r}, which is no constant")
+    source, output = (view.tensor,), node.outputs[0]
+    if np.ptp(slope) == 0:
+        one = Activation(node.name, source, output, "leakyrelu", float(slope[0]))
+        builder.emit(node, one, view.dims)
+    else:
+        made = PRelu(node.name, source, output, as_float32(node, slope, "slope"))
+        builder.emit(node, made, view.dims)
 
 
 def relu(builder: Builder, node: OnnxNode) -> None:

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from codegen.onnx_import.builder import Builder, as_float32
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
-from codegen.onnx_import.window import pads_of, pair, refuse_dilation
-from codegen.ops import Conv, Depthwise
+from codegen.onnx_import.window import dilation_of, pads_of, pair, spread
+from codegen.ops import Conv, Depthwise, GroupedConv
 
 _SAME_SCALE = 1e-5
 """Relative difference of two scales that are one, rounded differently."""
 
 
 def conv(builder: Builder, node: OnnxNode) -> None:
-    """Conv, groups 1 or depthwise, dilation 1."""
+    """Conv, in groups and dilated or not."""
     weight = builder.numbers(node, 1, "weight")
     if weight.ndim != 4:
         raise node.error(
@@ -31,19 +31,14 @@ def conv(builder: Builder, node: OnnxNode) -> None:
     kernel = pair(node, kernel_size, "kernel_shape")
     if node.integers("kernel_shape", kernel) != kernel:
         raise node.error(f"has a kernel_shape other than that of its weight, {list(kernel)}")
-    refuse_dilation(node, kernel)
+    dilation = dilation_of(node, kernel)
     stride = pair(node, node.integers("strides", (1, 1)), "strides")
-    pads = pads_of(node, view.shape, kernel, stride)
+    pads = pads_of(node, view.shape, spread(kernel, dilation), stride)
     groups, channels = node.integer("group", 1), view.shape[2]
     if groups < 1 or inputs_of_group * groups != channels or outputs % groups:
         raise node.error(
             f"has weight {node.inputs[1]!r} of shape {list(weight.shape)} and group {groups}, "
             f"which does not fit the {channels} channels of {node.inputs[0]!r}"
-        )
-    if groups not in (1, channels):
-        raise node.error(
-            f"is a grouped convolution ({groups} groups of {inputs_of_group} channels); only "
-            "group 1 and depthwise (group = channels) are supported"
         )
     bias = builder.numbers(node, 2, "bias") if node.given(2) else np.zeros(outputs)
     if bias.shape != (outputs,):
@@ -52,8 +47,18 @@ def conv(builder: Builder, node: OnnxNode) -> None:
         )
     scale = _scale_of_outputs(node, builder.steps.get(node.inputs[1]))
     bias = _exact_bias(builder, node, view, bias, scale)
-    made: Conv | Depthwise
-    if groups == 1:
+    made: Conv | Depthwise | GroupedConv
+    if dilation != (1, 1) or groups not in (1, channels):
+        made = GroupedConv(
+            node.name,
+            (view.tensor,),
+            node.outputs[0],
+            as_float32(node, weight.transpose(0, 2, 3, 1), "weight"),
+            bias,
+            groups,
+            dilation,
+        )
+    elif groups == 1:
         taps = as_float32(node, weight.transpose(0, 2, 3, 1), "weight")
         made = Conv(node.name, (view.tensor,), node.outputs[0], taps, bias)
     else:

@@ -15,8 +15,18 @@ def average_pool(builder: Builder, node: OnnxNode) -> None:
     """AveragePool, padding counted or not."""
     view = builder.map_view(node)
     kernel, stride, pads = _window(node, view.shape)
+    beyond = _beyond(node, view.shape, kernel, stride, pads)
     count_pads = bool(node.integer("count_include_pad", 0))
-    made = AvgPool(node.name, (view.tensor,), node.outputs[0], kernel, stride, pads, count_pads)
+    made = AvgPool(
+        node.name,
+        (view.tensor,),
+        node.outputs[0],
+        kernel,
+        stride,
+        pads + Pads(0, 0, *beyond),
+        count_pads,
+        beyond if count_pads else (0, 0),
+    )
     builder.emit(node, made, "NCHW")
 
 
@@ -24,6 +34,7 @@ def max_pool(builder: Builder, node: OnnxNode) -> None:
     """MaxPool; padding never wins. ``storage_order`` concerns only the unsupported indices."""
     view = builder.map_view(node)
     kernel, stride, pads = _window(node, view.shape)
+    pads += Pads(0, 0, *_beyond(node, view.shape, kernel, stride, pads))
     made = MaxPool(node.name, (view.tensor,), node.outputs[0], kernel, stride, pads)
     builder.emit(node, made, "NCHW")
 
@@ -32,8 +43,7 @@ def _window(node: OnnxNode, shape: Shape) -> tuple[Size, Size, Pads]:
     """Kernel, stride and pads of a pool.
 
     Raises:
-        ThumbnetError: The window is dilated, can lie wholly in the padding, or ``ceil_mode`` adds
-            a window that reaches beyond the padding.
+        ThumbnetError: The window is dilated or can lie wholly in the padding.
     """
     kernel = pair(node, node.integers("kernel_shape", ()), "kernel_shape")
     stride = pair(node, node.integers("strides", (1, 1)), "strides")
@@ -41,14 +51,26 @@ def _window(node: OnnxNode, shape: Shape) -> tuple[Size, Size, Pads]:
     pads = pads_of(node, shape, kernel, stride)
     if max(pads.top, pads.bottom) >= kernel[0] or max(pads.left, pads.right) >= kernel[1]:
         raise node.error(f"has pads as large as its kernel {list(kernel)}, which is not supported")
-    padded = (shape[0] + pads.top + pads.bottom, shape[1] + pads.left + pads.right)
-    rest = [(size - k) % s for size, k, s in zip(padded, kernel, stride, strict=True)]
-    if node.integer("ceil_mode", 0) and any(rest):
-        raise node.error(
-            f"has ceil_mode = 1, which adds a window beyond the map of {shape[0]}x{shape[1]} here; "
-            "it is not supported. Export with ceil_mode = 0"
-        )
     return kernel, stride, pads
+
+
+def _beyond(node: OnnxNode, shape: Shape, kernel: Size, stride: Size, pads: Pads) -> Size:
+    """Rows and columns by which the last windows reach beyond the padding in ceil mode.
+
+    A window that would begin behind the image is left out, as ONNX and PyTorch have it.
+    """
+    if not node.integer("ceil_mode", 0) or node.text("auto_pad", "NOTSET") not in ("NOTSET", ""):
+        return 0, 0
+
+    def along(size: int, k: int, s: int, before: int, after: int) -> int:
+        rest = (before + size + after - k) % s
+        start = before + size + after - k - rest + s
+        return s - rest if rest and start < before + size else 0
+
+    return (
+        along(shape[0], kernel[0], stride[0], pads.top, pads.bottom),
+        along(shape[1], kernel[1], stride[1], pads.left, pads.right),
+    )
 
 
 def global_average_pool(builder: Builder, node: OnnxNode) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from codegen.onnx_import import elementwise, layers, pool, quantized, shapes
+from codegen.onnx_import import activations, channels, elementwise, layers, pool, quantized, shapes
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 
@@ -17,20 +17,27 @@ HANDLERS: Mapping[str, Handler] = {
     "Cast": shapes.cast,
     "CastLike": shapes.cast_like,
     "Clip": elementwise.clip,
+    "Concat": channels.concat,
     "Conv": layers.conv,
     "DequantizeLinear": quantized.dequantize_linear,
     "Div": elementwise.divide,
     "Dropout": shapes.dropout,
+    "Elu": activations.activation(alpha=1.0),
     "Flatten": shapes.flatten,
     "Gemm": layers.gemm,
     "GlobalAveragePool": pool.global_average_pool,
     "GlobalMaxPool": pool.global_max_pool,
+    "HardSigmoid": activations.activation(alpha=0.2, beta=0.5),
+    "HardSwish": activations.activation(),
     "Identity": shapes.identity,
+    "LeakyRelu": activations.activation(alpha=0.01),
+    "LRN": channels.lrn,
     "MatMul": layers.matmul,
     "Max": elementwise.maximum,
     "MaxPool": pool.max_pool,
     "Min": elementwise.minimum,
     "Mul": elementwise.multiply,
+    "PRelu": elementwise.prelu,
     "Pad": shapes.pad,
     "QuantizeLinear": quantized.quantize_linear,
     "ReduceMax": pool.reduce_max,
@@ -38,16 +45,22 @@ HANDLERS: Mapping[str, Handler] = {
     "Relu": elementwise.relu,
     "Reshape": shapes.reshape,
     "Shape": shapes.shape,
+    "Sigmoid": activations.activation(),
     "Softmax": elementwise.softmax,
     "Squeeze": shapes.squeeze,
     "Sub": elementwise.subtract,
     "Sum": elementwise.add,
+    "Swish": activations.activation(alpha=1.0),
+    "Tanh": activations.activation(),
     "Transpose": shapes.transpose,
     "Unsqueeze": shapes.unsqueeze,
 }
 """For each operator that may read an activation, the function that imports it."""
 
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan"))
+
+ENLARGING = frozenset(("ConvTranspose", "DepthToSpace", "MaxUnpool", "Resize", "Upsample"))
+"""Operators of decoders."""
 
 # fmt: off
 ON_INTEGERS = frozenset((

@@ -9,13 +9,18 @@ from onnx import AttributeProto, GraphProto
 from codegen.errors import ThumbnetError
 from codegen.onnx_import.constants import FOLDABLE
 from codegen.onnx_import.node import OnnxNode
-from codegen.onnx_import.registry import CONTROL_FLOW, HANDLERS, UNKNOWN_SCALES
+from codegen.onnx_import.registry import CONTROL_FLOW, ENLARGING, HANDLERS, UNKNOWN_SCALES
 
 DEQUANTIZING = frozenset(("QuantizeLinear", "DequantizeLinear"))
 """Operators that have a handler for constants, too."""
 
 LISTED = 12
 """Nodes that a message names before it counts the rest."""
+
+_DECODER = (
+    " Maps cannot be made larger: networks that end in a map of the picture's size (decoders) are "
+    "not supported; take the encoder alone."
+)
 
 
 def live_nodes(graph: GraphProto, path: Path, output: str) -> list[OnnxNode]:
@@ -94,6 +99,7 @@ def refuse_unsupported(nodes: list[OnnxNode], path: Path, source: str) -> None:
             f"{path} has operators that are not supported: {_listed(unsupported)}."
             + (hint if control else "")
             + (static if dynamic else "")
+            + (_DECODER if any(node.op_type in ENLARGING for node in unsupported) else "")
             + f" Supported are {', '.join(sorted(HANDLERS))}."
         )
     _refuse_second_outputs(nodes)

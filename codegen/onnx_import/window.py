@@ -20,6 +20,23 @@ def pair(node: OnnxNode, values: Sequence[int], what: str) -> Size:
     return int(values[0]), int(values[1])
 
 
+def dilation_of(node: OnnxNode, kernel: Size) -> Size:
+    """The dilation; 1 in a direction in which the kernel has one element.
+
+    Raises:
+        ThumbnetError: It is not two positive numbers.
+    """
+    dilations = pair(node, node.integers("dilations", (1, 1)), "dilations")
+    rows, columns = (d if k > 1 else 1 for d, k in zip(dilations, kernel, strict=True))
+    return rows, columns
+
+
+def spread(kernel: Size, dilation: Size) -> Size:
+    """Rows and columns from the first tap of a dilated kernel to the last."""
+    rows, columns = ((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    return rows, columns
+
+
 def refuse_dilation(node: OnnxNode, kernel: Size) -> None:
     """Refuses a dilation that spreads the kernel.
 
@@ -27,9 +44,9 @@ def refuse_dilation(node: OnnxNode, kernel: Size) -> None:
         ThumbnetError: The dilation is not 1 in a direction in which the kernel has more than one
             element.
     """
-    dilations = pair(node, node.integers("dilations", (1, 1)), "dilations")
-    if any(d != 1 and k != 1 for d, k in zip(dilations, kernel, strict=True)):
-        raise node.error(f"is dilated (dilations {list(dilations)}); only dilation 1 is supported")
+    dilation = dilation_of(node, kernel)
+    if dilation != (1, 1):
+        raise node.error(f"is dilated (dilations {list(dilation)}); only convolutions may be")
 
 
 def pads_of(node: OnnxNode, shape: Shape, kernel: Size, stride: Size) -> Pads:

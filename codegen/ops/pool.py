@@ -35,6 +35,8 @@ class AvgPool(Node):
         stride: Rows, columns.
         pads: Positions outside the image.
         count_pads: True if padding (zeros) counts as elements.
+        beyond: Of the pads at the bottom and on the right, the rows and columns that do not count
+            in any case: ceil mode reaches there.
         bounds: Clip of the result in real numbers; in an integer graph part of ``requant``.
         requant: None in a float graph; ``multiplier[i]`` belongs to windows with ``counts[i]``
             elements.
@@ -46,6 +48,7 @@ class AvgPool(Node):
     stride: Size = (1, 1)
     pads: Pads = Pads()
     count_pads: bool = False
+    beyond: Size = (0, 0)
     bounds: Bounds = NO_BOUNDS
     requant: Requant | None = None
 
@@ -54,8 +57,16 @@ class AvgPool(Node):
 
     def divisors(self, shape: Shape) -> NDArray[np.int32]:
         """Number of elements that each window's sum is divided by: int32 [Ho, Wo]."""
-        counts = window_counts(shape, self.kernel, self.stride, self.pads)
-        return np.full_like(counts, self.kernel[0] * self.kernel[1]) if self.count_pads else counts
+        if not self.count_pads:
+            return window_counts(shape, self.kernel, self.stride, self.pads)
+        counted = (*self.counted_size(shape), shape[2])
+        return window_counts(counted, self.kernel, self.stride, Pads(0, 0, *self.beyond))
+
+    def counted_size(self, shape: Shape) -> Size:
+        """Rows and columns of the image and the padding that counts."""
+        height = shape[0] + self.pads.top + self.pads.bottom - self.beyond[0]
+        width = shape[1] + self.pads.left + self.pads.right - self.beyond[1]
+        return height, width
 
     def counts(self, shape: Shape) -> tuple[int, ...]:
         """The different numbers of elements that windows have, in rising order."""

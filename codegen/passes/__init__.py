@@ -8,6 +8,7 @@ from codegen.ir import Graph, validate
 from codegen.passes.fold_affine import fold_affine, merge_affine
 from codegen.passes.fold_pad import fold_pad
 from codegen.passes.fuse_clip import fuse_clip
+from codegen.passes.fuse_lookup import fuse_lookup
 from codegen.passes.graph import without_dead
 from codegen.passes.lower import lower_affine, lower_clip
 
@@ -15,6 +16,7 @@ Pass = Callable[[Graph], Graph]
 
 PIPELINE: tuple[tuple[str, Pass], ...] = (
     ("without_dead", without_dead),
+    ("fuse_lookup", fuse_lookup),
     ("fold_pad", fold_pad),
     ("merge_affine", merge_affine),
     ("fold_affine", fold_affine),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from codegen.ir import Graph
-from codegen.ops import Affine, Conv, Depthwise
+from codegen.ops import Affine, Conv, Depthwise, GroupedConv
 from codegen.passes.graph import as_float32, replaced, sole_consumer
 
 
@@ -42,12 +42,12 @@ def _into_producer(graph: Graph, affine: Affine) -> Graph | None:
     """``y * scale + shift`` of a convolution that nothing else reads."""
     layer = graph.producer(affine.inputs[0])
     if (
-        not isinstance(layer, (Conv, Depthwise))
+        not isinstance(layer, (Conv, Depthwise, GroupedConv))
         or layer.bounds.any
         or sole_consumer(graph, layer.output) is not affine
     ):
         return None
-    per_output = (-1, 1, 1, 1) if isinstance(layer, Conv) else (1, 1, -1, layer.multiplier)
+    per_output = (1, 1, -1, layer.multiplier) if isinstance(layer, Depthwise) else (-1, 1, 1, 1)
     factor, given = affine.scale.reshape(per_output), layer.weight_scale
     folded = replace(
         layer,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from codegen.ir import Bounds, Graph, Node
-from codegen.ops import AvgPool, Clip, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import AvgPool, Clip, Conv, Depthwise, GroupedConv, MaxPool, Pad, Softmax
 from codegen.ops.window import window_counts
 from codegen.passes.graph import replaced, sole_consumer
 
@@ -46,7 +46,7 @@ def _fold(graph: Graph, output: str) -> Graph:
 
 def _padded(graph: Graph, pad: Pad, node: Node) -> Node | None:
     """``node`` reading what ``pad`` reads and padding by itself; None if it cannot."""
-    if not isinstance(node, (Conv, Depthwise, AvgPool, MaxPool)):
+    if not isinstance(node, (Conv, Depthwise, GroupedConv, AvgPool, MaxPool)):
         return None
     pads = node.pads + pad.pads
     # A window that lies wholly in the padding is a case that kernels need not know.

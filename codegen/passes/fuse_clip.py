@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from codegen.ir import Graph, Node
-from codegen.ops import Add, AvgPool, Clip, Conv, Depthwise, MaxPool, Pad
+from codegen.ops import Add, AvgPool, Clip, Conv, Depthwise, GroupedConv, MaxPool, Mul, Pad
 from codegen.passes.graph import replaced, sole_consumer
 
-CLIPPING = (Conv, Depthwise, Add, AvgPool, Clip)
+CLIPPING = (Conv, Depthwise, GroupedConv, Add, Mul, AvgPool, Clip)
 """Operators with bounds."""
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 ALIGNMENT = 4
 _ROUNDS = 4000
+_TRIED = 6
+"""Tensors whose order the lower bound tries."""
 _RUN = 3
 """Consecutive steps that the lower bound looks at together."""
 
@@ -161,9 +163,19 @@ def lower_bound(lives: Sequence[Life]) -> int:
 
 
 def _optimum(lives: Sequence[Life], gaps: Mapping[str, Mapping[str, Gap]]) -> int:
-    """Smallest extent of a few tensors, by branch and bound over the order of each pair."""
+    """Smallest extent of a few tensors, by branch and bound over the order of each pair.
+
+    A tensor that may overlap none of the others adds its size to what those need. Of the rest the
+    largest ones are tried: more would take too long, and leaving some out keeps it a bound.
+    """
+    for life in lives:
+        others = [other for other in lives if other is not life]
+        if others and all(_apart(gaps, life, other) for other in others):
+            rest = _optimum(others, gaps)
+            return min(align(rest) + life.size, align(life.size) + rest)
     sizes = {life.name: life.size for life in lives}
-    names = sorted(sizes, key=lambda name: -sizes[name])
+    names = sorted(sizes, key=lambda name: -sizes[name])[:_TRIED]
+    sizes = {name: sizes[name] for name in names}
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :] if a in gaps[b]]
     best = sum(sizes.values()) + ALIGNMENT * len(sizes)
 
@@ -183,6 +195,11 @@ def _optimum(lives: Sequence[Life], gaps: Mapping[str, Mapping[str, Gap]]) -> in
 
     descend(0, dict.fromkeys(names, 0), [])
     return best
+
+
+def _apart(gaps: Mapping[str, Mapping[str, Gap]], a: Life, b: Life) -> bool:
+    """True if two tensors may not overlap at all."""
+    return gaps[b.name].get(a.name) == Gap(-b.size, a.size)
 
 
 def _raise(

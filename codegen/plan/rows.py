@@ -16,7 +16,7 @@ from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Node
 from codegen.kernels import Stage
 from codegen.kernels.layout import Planar
-from codegen.ops import AvgPool, Conv, Depthwise, MaxPool, Pad
+from codegen.ops import AvgPool, Conv, Depthwise, GroupedConv, MaxPool, Mul, Pad
 
 Runs = tuple[tuple[int, int], ...]
 """Rows in the order in which they are made: number of the stage, row."""
@@ -99,9 +99,11 @@ class RowWindow:
         return range(max(window.start, 0), min(window.stop, rows))
 
 
-def row_window(node: Node) -> RowWindow:
-    """How the rows of a node's output depend on those of its inputs."""
-    if isinstance(node, Conv | Depthwise | AvgPool | MaxPool):
+def row_window(node: Node, which: int = 0) -> RowWindow:
+    """How the rows of a node's output depend on those of input ``which``."""
+    if isinstance(node, Mul) and node.by_channel and which == 1:
+        return RowWindow(stride=0)
+    if isinstance(node, Conv | Depthwise | GroupedConv | AvgPool | MaxPool):
         return RowWindow(node.kernel[0], node.stride[0], node.pads.top)
     return RowWindow(pad=node.pads.top) if isinstance(node, Pad) else RowWindow()
 
@@ -128,7 +130,10 @@ class Stream:
             for name in network.storage
         }
         self._storage = network.storage
-        self._windows = [row_window(stage.nodes[0]) for stage in stages]
+        self._windows = [
+            {x: row_window(stage.nodes[0], which) for which, x in enumerate(stage.inputs)}
+            for stage in stages
+        ]
         self._made = {name: storage.rows for name, storage in network.storage.items()}
         self._made |= {stage.output: 0 for stage in stages[start:]}
         self.slots = {stage.output: 1 for stage in stages[start:]}
@@ -186,7 +191,7 @@ class Stream:
         """Rows of padding take slots of a ring: there are as many as a window has rows."""
         storage = self._storage[tensor]
         if storage.padded:
-            largest = max(self._windows[reader].size for reader in self._readers[tensor])
+            largest = max(self._windows[reader][tensor].size for reader in self._readers[tensor])
             self.slots[tensor] = min(max(self.slots[tensor], largest), storage.rows)
 
     def _offer(self, index: int) -> None:
@@ -195,12 +200,14 @@ class Stream:
             heapq.heappush(self._ready, -index)
 
     def _can_run(self, index: int) -> bool:
-        stage, window = self._network.stages[index], self._windows[index]
+        stage = self._network.stages[index]
         row = self._made[stage.output]
         if row == self._storage[stage.output].rows:
             return False
-        last = row * window.stride - window.pad + window.size
-        return all(self._made[x] >= min(last, self._storage[x].rows) for x in stage.inputs)
+        return all(
+            self._made[x] >= window.needs(row, self._storage[x].rows).stop
+            for x, window in self._windows[index].items()
+        )
 
     def _oldest(self, tensor: str) -> int:
         """The first row of ``tensor`` that is still to be read, or the next one to be made."""
@@ -209,7 +216,7 @@ class Stream:
             output = self._network.stages[index].output
             row = self._made[output]
             if row < self._storage[output].rows:
-                window = self._windows[index]
+                window = self._windows[index][tensor]
                 oldest = min(oldest, max(row * window.stride - window.pad, 0))
         return oldest
 
@@ -264,8 +271,8 @@ def check_rows(
             write(network.input, arrived)
         for index, row in part:
             stage = network.stages[index]
-            for name in stage.inputs:
-                read(name, row_window(stage.nodes[0]), row, stage.output)
+            for which, name in enumerate(stage.inputs):
+                read(name, row_window(stage.nodes[0], which), row, stage.output)
             write(stage.output, row)
     for tensor, rows in made.items():
         if rows != network.storage[tensor].rows:

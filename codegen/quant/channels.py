@@ -7,7 +7,8 @@ What is needed is found from the output backwards. A convolution needs of its in
 that a needed output meets with a weight that is not zero, unless they are constant and can be
 folded. Where the padding comes into play, a constant other than the zero point cannot: windows at
 the edge see less of it. An output that is constant itself needs nothing. All other operators keep
-channels apart; what they read and write is needed together or not at all. Softmax needs everything.
+channels apart; what they read and write is needed together or not at all. Where channels are a
+sum's or a group's, everything is needed.
 """
 
 from __future__ import annotations
@@ -20,11 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import Graph, Node, validate, with_nodes
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Depthwise,
+    GroupedConv,
+    Lookup,
+    Lrn,
+    MaxPool,
+    Mul,
+    Pad,
+    PRelu,
+    Softmax,
+)
 from codegen.quant.fixed import ACCUMULATOR_LIMIT, largest_sum
 from codegen.quant.intervals import Interval, input_q, intervals, sums, windows
 
 BoolArray = NDArray[np.bool_]
+_WHOLE = (Softmax, Lrn, GroupedConv)
+"""Operators that need all channels and write all: shares of a sum, or groups of one size."""
+
 Kept = Mapping[str, NDArray[np.intp]]
 
 
@@ -111,7 +129,12 @@ class _Demand:
         y, xs = needed[node.output], [needed[name] for name in node.inputs]
         if isinstance(node, Conv):
             xs[0] |= self.reads[node][y].any(axis=0)
-        elif isinstance(node, Softmax):
+        elif isinstance(node, Concat):
+            ends = np.cumsum([len(x) for x in xs])[:-1]
+            for x, part in zip(xs, np.split(y, ends), strict=True):
+                x |= part
+                part |= x
+        elif isinstance(node, _WHOLE):
             xs[0][:] = y[:] = True
         else:
             groups = y.reshape(len(xs[0]), -1)  # a depthwise layer may write several a channel
@@ -168,6 +191,10 @@ def _depthwise(
     )
 
 
+def _prelu(graph: Graph, node: PRelu, found: Mapping[str, Interval], kept: Kept) -> PRelu:
+    return replace(node, slope=node.slope[kept[node.output]])
+
+
 def _unchanged(graph: Graph, node: Node, found: Mapping[str, Interval], kept: Kept) -> Node:
     return node
 
@@ -176,6 +203,12 @@ _SMALLER: dict[str, Callable[[Graph, Any, Mapping[str, Interval], Kept], Node]] 
     Conv.op: _conv,
     Depthwise.op: _depthwise,
     Add.op: _unchanged,
+    Concat.op: _unchanged,
+    GroupedConv.op: _unchanged,
+    Lookup.op: _unchanged,
+    Mul.op: _unchanged,
+    PRelu.op: _prelu,
+    Lrn.op: _unchanged,
     AvgPool.op: _unchanged,
     MaxPool.op: _unchanged,
     Pad.op: _unchanged,

@@ -110,14 +110,14 @@ def requantize(
 
     Args:
         acc: float32 or float64 [N, H, W, C] holding integers, bias not included.
-        requant: The layer's epilogue.
+        requant: The layer's epilogue, with one multiplier a channel or one for all.
         bias: int32 [C].
 
     Returns:
         int8 [N, H, W, C].
     """
     n, height, width, channels = acc.shape
-    factor = requant.multiplier * 2.0 ** (requant.shift - 32)
+    factor = np.broadcast_to(requant.multiplier, channels) * 2.0 ** (requant.shift - 32)
     offset = np.full(channels, requant.zero_point + 0.5)
     if bias is not None and np.abs(bias * factor).max() >= _FEW_STEPS:
         acc, bias = acc.astype(np.float64) + bias, None

@@ -1,8 +1,9 @@
 """Interval analysis of an int8 graph: between which values each channel of each tensor stays.
 
-The ends go through the integer arithmetic itself. Every operator but softmax is monotone in each
-of its inputs, up to the signs of its weights, and the epilogue never turns an order around, so
-that the ends of a sum give the ends of the output. What the analysis leaves out is only that
+The ends go through the integer arithmetic itself. Most operators are monotone in each of their
+inputs, up to the signs of their weights, and the epilogue never turns an order around, so that the
+ends of a sum give the ends of the output; of a table the stretch between the ends is looked at, and
+softmax and grouped convolutions are not followed. What the analysis leaves out is only that
 channels depend on one another: an interval may be too wide, never too narrow.
 """
 
@@ -16,7 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ir import INT8_MAX, INT8_MIN, Graph, Node, QParams, Requant
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Depthwise,
+    GroupedConv,
+    Lookup,
+    Lrn,
+    MaxPool,
+    Mul,
+    Pad,
+    PRelu,
+    Softmax,
+)
 from codegen.ops.window import output_size, window_counts
 from codegen.quant.fixed import requantize_exactly
 
@@ -34,6 +49,11 @@ class Interval:
     def constant(self) -> NDArray[np.bool_]:
         """Channels that have one value everywhere: bool [C]."""
         return np.asarray(self.lo == self.hi)
+
+    @property
+    def ends(self) -> tuple[Int64Array, Int64Array]:
+        """Smallest and largest values."""
+        return self.lo, self.hi
 
     def including(self, value: int) -> Interval:
         """The interval that holds ``value`` too."""
@@ -168,6 +188,63 @@ def _pad(graph: Graph, node: Pad, xs: tuple[Interval, ...]) -> Interval:
     return xs[0].including(node.fill(input_q(graph, node))) if node.pads.any else xs[0]
 
 
+def _grouped(graph: Graph, node: GroupedConv, xs: tuple[Interval, ...]) -> Interval:
+    """What the epilogue lets through: its channels are all kept in any case."""
+    assert node.requant is not None
+    every = np.ones(len(node.bias), np.int64)
+    return Interval(every * node.requant.lo, every * node.requant.hi)
+
+
+def _concat(graph: Graph, node: Concat, xs: tuple[Interval, ...]) -> Interval:
+    parts = []
+    for name, x, requant in zip(node.inputs, xs, node.requants, strict=True):
+        q = graph.tensors[name].q
+        assert q is not None
+        parts.append(_requantized(x.minus(q.zero_point), requant) if requant else x)
+    return Interval(
+        np.concatenate([part.lo for part in parts]), np.concatenate([part.hi for part in parts])
+    )
+
+
+def _lookup(graph: Graph, node: Lookup, xs: tuple[Interval, ...]) -> Interval:
+    assert node.table is not None
+    reached = [node.table[lo : hi + 1] for lo, hi in zip(*xs[0].minus(INT8_MIN).ends, strict=True)]
+    return Interval(
+        np.array([values.min() for values in reached], np.int64),
+        np.array([values.max() for values in reached], np.int64),
+    )
+
+
+def _mul(graph: Graph, node: Mul, xs: tuple[Interval, ...]) -> Interval:
+    assert node.requant is not None
+    zeros = [q.zero_point for name in node.inputs if (q := graph.tensors[name].q)]
+    a, b = (x.minus(zero).ends for x, zero in zip(xs, zeros, strict=True))
+    corners = [p * q for p in a for q in b]
+    acc = Interval(np.minimum.reduce(corners), np.maximum.reduce(corners))
+    return _requantized(acc, node.requant)
+
+
+def _prelu(graph: Graph, node: PRelu, xs: tuple[Interval, ...]) -> Interval:
+    """From the ends and zero, where the function may turn."""
+    assert node.requant is not None
+    x = xs[0].minus(input_q(graph, node).zero_point)
+    inner = np.clip(0, x.lo, x.hi)
+    ends = [node.requantized(at, node.requant).astype(np.int64) for at in (x.lo, inner, x.hi)]
+    return Interval(np.minimum.reduce(ends), np.maximum.reduce(ends))
+
+
+def _lrn(graph: Graph, node: Lrn, xs: tuple[Interval, ...]) -> Interval:
+    """From the ends with the largest and the smallest multiplier of the table."""
+    assert node.requant is not None
+    x = xs[0].minus(input_q(graph, node).zero_point)
+    factors = node.requant.multiplier
+    extremes = [replace(node.requant, multiplier=m) for m in (factors.min(), factors.max())]
+    ends = [_requantized(x, requant) for requant in extremes]
+    return Interval(
+        np.minimum.reduce([end.lo for end in ends]), np.maximum.reduce([end.hi for end in ends])
+    )
+
+
 def _softmax(graph: Graph, node: Softmax, xs: tuple[Interval, ...]) -> Interval:
     return _anything(len(xs[0].lo))
 
@@ -175,7 +252,13 @@ def _softmax(graph: Graph, node: Softmax, xs: tuple[Interval, ...]) -> Interval:
 _RULES: dict[str, Callable[[Graph, Any, tuple[Interval, ...]], Interval]] = {
     Conv.op: _convolution,
     Depthwise.op: _convolution,
+    GroupedConv.op: _grouped,
     Add.op: _add,
+    Concat.op: _concat,
+    Lookup.op: _lookup,
+    Mul.op: _mul,
+    PRelu.op: _prelu,
+    Lrn.op: _lrn,
     AvgPool.op: _avgpool,
     MaxPool.op: _maxpool,
     Pad.op: _pad,

@@ -13,18 +13,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.errors import ThumbnetError
 from codegen.ir import INT8_MAX, INT8_MIN, NO_BOUNDS, Graph, Node, QParams, Requant, validate
-from codegen.ops import Add, AddRequant, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax, softmax
+from codegen.ops import (
+    Add,
+    AddRequant,
+    AvgPool,
+    Conv,
+    Depthwise,
+    GroupedConv,
+    Lookup,
+    MaxPool,
+    Mul,
+    Pad,
+    Softmax,
+    softmax,
+)
+from codegen.quant import elementwise
 from codegen.quant.fixed import (
     ACCUMULATOR_LIMIT,
     FLOAT32_EXACT,
     largest_sum,
     multipliers,
 )
+from codegen.quant.neighbours import join_scales, product_scale, useful_range
 from codegen.quant.ranges import Range
+from codegen.quant.refusal import refuse as _refuse
 from codegen.quant.scales import WEIGHT_MAX, activation_qparams, quantized_bounds
-from codegen.quant.weights import Layer, LayerWeights, from_rows, nearest, rows, wide_nearest
+from codegen.quant.weights import Convolution, LayerWeights, from_rows, nearest, rows, wide_nearest
 
 QMap = dict[str, QParams]
 WeightMap = Mapping[str, LayerWeights]
@@ -84,29 +99,29 @@ def choose_qparams(graph: Graph, ranges: Mapping[str, Range]) -> QMap:
             qs[name] = qs[producer.inputs[0]]
         elif tensor.q is not None:
             qs[name] = tensor.q
-        elif isinstance(producer, Softmax):
+        elif isinstance(producer, Softmax) or (
+            isinstance(producer, Lookup) and producer.is_probability and name == graph.output
+        ):
             qs[name] = softmax.OUTPUT
         else:
             bounds = getattr(producer, "bounds", NO_BOUNDS)
-            qs[name] = activation_qparams(ranges[name], bounds, name)
+            found = useful_range(graph, name, ranges[name])
+            qs[name] = activation_qparams(found, bounds, name)
+            if isinstance(producer, Mul):
+                a, b = (qs[factor] for factor in producer.inputs)
+                qs[name] = product_scale(a, b, qs[name])
+    join_scales(graph, qs)
     return qs
-
-
-def _refuse(node: Node, reason: str) -> ThumbnetError:
-    return ThumbnetError(
-        f"Layer {node.name!r} ({node.op}) cannot be computed in int8: {reason}. "
-        "Split the layer or retrain it with smaller values."
-    )
 
 
 def integer_node(graph: Graph, node: Node, qs: QMap, weights: WeightMap) -> Node:
     """The integer twin of a node: see ``quantize``."""
-    if isinstance(node, Conv | Depthwise):
+    if isinstance(node, Conv | Depthwise | GroupedConv):
         return _layer(node, qs, weights.get(node.output))
     return _RULES[node.op](graph, node, qs)
 
 
-def _layer(node: Layer, qs: QMap, weights: LayerWeights | None) -> Layer:
+def _layer(node: Convolution, qs: QMap, weights: LayerWeights | None) -> Convolution:
     """A convolution: integer weights, bias and requantization."""
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
     if node.weight_scale is not None:
@@ -138,7 +153,7 @@ def _make_constant(
     multiplier[which] = 1 << (16 - shift) if shift <= 16 else 0
 
 
-def _given_layer(node: Layer, q_in: QParams, q_out: QParams) -> Layer:
+def _given_layer(node: Convolution, q_in: QParams, q_out: QParams) -> Convolution:
     """A convolution whose scales of weights a quantized file gives: its own integers."""
     assert node.weight_scale is not None
     weight, bias = rows(node), node.bias.astype(np.float64)
@@ -164,8 +179,8 @@ def _given_layer(node: Layer, q_in: QParams, q_out: QParams) -> Layer:
 
 
 def _proved(
-    node: Layer, weight: NDArray[np.int64], bias: NDArray[np.int64], requant: Requant
-) -> Layer:
+    node: Convolution, weight: NDArray[np.int64], bias: NDArray[np.int64], requant: Requant
+) -> Convolution:
     """The layer with its weights in as few bits as hold them, if no sum can overflow."""
     worst = largest_sum(weight, bias, requant.shift)
     if worst >= ACCUMULATOR_LIMIT:
@@ -241,4 +256,5 @@ _RULES: dict[str, Callable[[Graph, Any, QMap], Node]] = {
     MaxPool.op: _unchanged,
     Pad.op: _unchanged,
     Softmax.op: _softmax,
+    **elementwise.RULES,
 }

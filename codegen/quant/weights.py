@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ops import Conv, Depthwise
+from codegen.ops import Conv, Depthwise, GroupedConv
 from codegen.quant.scales import BIAS_LIMIT, WEIGHT_MAX, WIDE_MAX, weight_scales, wide_scales
 
 Layer = Conv | Depthwise
+Convolution = Layer | GroupedConv
 Matrix = NDArray[np.float64]
 
 
@@ -37,19 +38,19 @@ class LayerWeights:
         return np.asarray(self.integers * self.scale[:, None], np.float64)
 
 
-def rows(node: Layer) -> Matrix:
+def rows(node: Convolution) -> Matrix:
     """The float weights by output channel: [C, n], taps in the order of ``from_rows``."""
     weight = node.weight.astype(np.float64)
-    if isinstance(node, Conv):
-        return np.asarray(weight.reshape(len(weight), -1))
-    return np.asarray(weight.reshape(-1, node.bias.size).T)
+    if isinstance(node, Depthwise):
+        return np.asarray(weight.reshape(-1, node.bias.size).T)
+    return np.asarray(weight.reshape(len(weight), -1))
 
 
-def from_rows(node: Layer, weight: NDArray[Any]) -> NDArray[Any]:
+def from_rows(node: Convolution, weight: NDArray[Any]) -> NDArray[Any]:
     """[C, n] as an array of the shape that the layer's weights have."""
-    if isinstance(node, Conv):
-        return weight.reshape(node.weight.shape)
-    return np.ascontiguousarray(weight.T).reshape(node.weight.shape)
+    if isinstance(node, Depthwise):
+        return np.ascontiguousarray(weight.T).reshape(node.weight.shape)
+    return weight.reshape(node.weight.shape)
 
 
 def on_grid(
@@ -72,7 +73,7 @@ def grid_scales(
     return np.maximum(scales, largest) if per_tensor and largest > 0.0 else scales
 
 
-def nearest(node: Layer, input_scale: float, per_tensor: bool = False) -> LayerWeights:
+def nearest(node: Convolution, input_scale: float, per_tensor: bool = False) -> LayerWeights:
     """Weights of a layer, each rounded to the nearest step."""
     weight, bias = rows(node), node.bias.astype(np.float64)
     scale = grid_scales(weight, bias, input_scale, per_tensor)

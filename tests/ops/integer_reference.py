@@ -11,7 +11,21 @@ from typing import Any
 import numpy as np
 
 from codegen.ir import QParams, Requant
-from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
+from codegen.ops import (
+    Add,
+    AvgPool,
+    Concat,
+    Conv,
+    Depthwise,
+    GroupedConv,
+    Lookup,
+    Lrn,
+    MaxPool,
+    Mul,
+    Pad,
+    PRelu,
+    Softmax,
+)
 
 
 def clamp(value: int, lo: int, hi: int) -> int:
@@ -48,6 +62,25 @@ def conv_reference(node: Conv, xs: tuple[Image, ...], qs: tuple[QParams, ...], y
             y[oy, ox, o] = scaled(total, int(node.requant.multiplier[o]), node.requant)
 
 
+def grouped_reference(
+    node: GroupedConv, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
+) -> None:
+    outputs, inputs = len(node.weight) // node.groups, node.weight.shape[3]
+    for oy, ox, taps in windows(node, xs[0], y.shape[:2]):
+        for o in range(y.shape[2]):
+            first = o // outputs * inputs
+            acc = int(node.bias[o])
+            for ky, kx, pixel in taps:
+                (row, between), (column, beside) = (
+                    divmod(ky, node.dilation[0]),
+                    divmod(kx, node.dilation[1]),
+                )
+                if between == 0 and beside == 0:
+                    x = pixel[first : first + inputs] - qs[0].zero_point
+                    acc += int((x * node.weight[o, row, column].astype(np.int64)).sum())
+            y[oy, ox, o] = scaled(acc, int(node.requant.multiplier[o]), node.requant)
+
+
 def depthwise_reference(
     node: Depthwise, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
 ) -> None:
@@ -76,7 +109,13 @@ def avgpool_reference(
     counted = {}
     sums = []
     for oy, ox, taps in windows(node, xs[0], y.shape[:2]):
-        count = node.kernel[0] * node.kernel[1] if node.count_pads else len(taps)
+        count = len(taps)
+        if node.count_pads:
+            rows = range(oy * node.stride[0], oy * node.stride[0] + node.kernel[0])
+            columns = range(ox * node.stride[1], ox * node.stride[1] + node.kernel[1])
+            end = xs[0].shape[0] + node.pads.top + node.pads.bottom - node.beyond[0]
+            right = xs[0].shape[1] + node.pads.left + node.pads.right - node.beyond[1]
+            count = sum(row < end and column < right for row in rows for column in columns)
         acc = sum(pixel - qs[0].zero_point for _, _, pixel in taps)
         sums.append((oy, ox, count, acc))
         counted[count] = None
@@ -100,6 +139,51 @@ def pad_reference(node: Pad, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: 
     y[node.pads.top : node.pads.top + height, node.pads.left : node.pads.left + width] = xs[0]
 
 
+def concat_reference(
+    node: Concat, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
+) -> None:
+    start = 0
+    for x, q, requant in zip(xs, qs, node.requants, strict=True):
+        for oy, ox, c in np.ndindex(x.shape):
+            value = int(x[oy, ox, c])
+            if requant is not None:
+                value = scaled(value - q.zero_point, int(requant.multiplier[0]), requant)
+            y[oy, ox, start + c] = value
+        start += x.shape[2]
+
+
+def lookup_reference(
+    node: Lookup, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
+) -> None:
+    for index in np.ndindex(y.shape):
+        y[index] = node.table[int(xs[0][index]) + 128]
+
+
+def mul_reference(node: Mul, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image) -> None:
+    for oy, ox, c in np.ndindex(y.shape):
+        at = (0, 0, c) if node.by_channel else (oy, ox, c)
+        product = (int(xs[0][oy, ox, c]) - qs[0].zero_point) * (int(xs[1][at]) - qs[1].zero_point)
+        y[oy, ox, c] = scaled(product, int(node.requant.multiplier[0]), node.requant)
+
+
+def prelu_reference(node: PRelu, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image) -> None:
+    for oy, ox, c in np.ndindex(y.shape):
+        acc = int(xs[0][oy, ox, c]) - qs[0].zero_point
+        multiplier = int(node.slope[c] if acc < 0 else node.requant.multiplier[0])
+        y[oy, ox, c] = scaled(acc, multiplier, node.requant)
+
+
+def lrn_reference(node: Lrn, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image) -> None:
+    for oy, ox in np.ndindex(y.shape[:2]):
+        pixel = [int(v) - qs[0].zero_point for v in xs[0][oy, ox]]
+        for c, value in enumerate(pixel):
+            first, end = c - (node.size - 1) // 2, c + node.size // 2 + 1
+            total = sum(v * v for v in pixel[max(first, 0) : end])
+            assert total < 2**31, "the proof of the quantizer is wrong"
+            multiplier = int(node.requant.multiplier[total >> node.shift])
+            y[oy, ox, c] = scaled(value, multiplier, node.requant)
+
+
 def softmax_reference(
     node: Softmax, xs: tuple[Image, ...], qs: tuple[QParams, ...], y: Image
 ) -> None:
@@ -116,9 +200,15 @@ def softmax_reference(
 REFERENCES: dict[str, Callable[..., None]] = {
     "conv": conv_reference,
     "depthwise": depthwise_reference,
+    "grouped": grouped_reference,
     "add": add_reference,
     "avgpool": avgpool_reference,
     "maxpool": maxpool_reference,
     "pad": pad_reference,
+    "concat": concat_reference,
+    "lookup": lookup_reference,
+    "mul": mul_reference,
+    "prelu": prelu_reference,
+    "lrn": lrn_reference,
     "softmax": softmax_reference,
 }

@@ -120,6 +120,17 @@ def test_a_chain_that_slides_down() -> None:
     assert place(lives)[1] == 1000 + 14 * 40
 
 
+def test_branches_that_all_live_until_they_are_joined() -> None:
+    """Many tensors at once: the bound is still exact, and found without trying every order."""
+    count = 12
+    source = Life("x", 40, 0, count, {})
+    branches = [Life(f"b{i}", 8 + 4 * i, i, count, {}) for i in range(1, count)]
+    joined = Life("y", sum(branch.size for branch in branches), count, count + 1, {})
+    lives = [source, *branches, joined]
+    _, size, bound = place(lives)
+    assert size == bound == 40 + 2 * joined.size
+
+
 def test_in_place() -> None:
     lives = [Life("x", 100, 0, 1, {}), Life("y", 100, 1, 2, {"x": 0})]
     assert place(lives)[1:] == (100, 100)
@@ -211,6 +222,12 @@ def random_layers(seed: int, count: int) -> list[Graph]:
         lambda maker: maker.pool,
         lambda maker: maker.add,
         lambda maker: maker.softmax,
+        lambda maker: maker.concat,
+        lambda maker: maker.lookup,
+        lambda maker: maker.prelu,
+        lambda maker: maker.lrn,
+        lambda maker: maker.grouped,
+        lambda maker: maker.mul,
     ]
     graphs: list[Graph] = []
     for number in itertools.count(seed):

@@ -170,6 +170,13 @@ def test_two_inputs(tmp_path: Path) -> None:
     assert "2 inputs ('x', 'second')" in refusal(net.save(tmp_path))
 
 
+def test_no_input(tmp_path: Path) -> None:
+    net = Net()
+    net.inputs = []
+    net.op("Relu", net.normal(1, 3, 8, 8))
+    assert "has no input; models with exactly one input" in refusal(net.save(tmp_path))
+
+
 def test_two_outputs(tmp_path: Path) -> None:
     net = Net()
     names = [net.op("Relu", "x"), net.conv("x", 3, 4)]

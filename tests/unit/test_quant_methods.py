@@ -25,6 +25,8 @@ RNG = np.random.default_rng(5)
 IMAGES = RNG.normal(0, 1, (24, 16, 16, 3)).astype(np.float32)
 OTHERS = RNG.normal(0, 1, (24, 16, 16, 3)).astype(np.float32)
 
+PER_TENSOR = WeightOptions(per_tensor=True)
+
 
 def uneven(bounds: Bounds) -> Graph:
     """A network whose channels differ by orders of magnitude, with high biases."""
@@ -102,7 +104,7 @@ class TestEqualize:
         errors = []
         for net in (graph, equalize(graph, extremes(graph, IMAGES), per_tensor=True).graph):
             ranges = minmax(net, IMAGES)
-            weights = nearest_weights(net, choose_qparams(net, ranges), per_tensor=True)
+            weights = nearest_weights(net, choose_qparams(net, ranges), PER_TENSOR)
             got = int8_output(quantize(net, ranges, weights), IMAGES)
             errors.append(((got - wanted) ** 2).mean())
         assert errors[1] < 0.2 * errors[0]
@@ -187,7 +189,7 @@ class TestRounding:
             y = replace(node, bounds=Bounds()).run_float(x.astype(np.float32))
             with np.errstate(all="raise", under="ignore"):
                 known = moments(node, [(x, y)], q, y.std(axis=(0, 1, 2)))
-                made = choose(node, known, 1.0, WeightOptions())
+                made = choose(node, known, 1.0, 1.0, WeightOptions())
             assert np.abs(made.integers - nearest(rows(node), made.scale, known)).max() <= 1
             assert made.bias == pytest.approx(node.bias, abs=1e-5)
 
@@ -214,7 +216,7 @@ class TestBias:
     def test_a_bias_that_does_not_fit_gets_coarser_steps(self) -> None:
         node = some_layers()[0]
         scale = grid_scales(rows(node), node.bias, 1e-9, per_tensor=False)
-        made = choose(node, layer_moments(node), 1e-9, WeightOptions("nearest", False))
+        made = choose(node, layer_moments(node), 1e-9, 1.0, WeightOptions("nearest", False))
         moved = with_bias(made, np.full(20, 1e3), 1e-9)
         assert (np.abs(moved.bias / (1e-9 * moved.scale)) <= 2**30 * (1 + 1e-9)).all()
         assert (moved.scale >= scale).all()
@@ -224,7 +226,7 @@ class TestBias:
         weight, bias = node.weight.copy(), node.bias.copy()
         weight[0], weight[1], bias[:2] = 0.0, 1e-30, 2.5
         node = replace(node, weight=weight, bias=bias)
-        made = choose(node, layer_moments(node), 0.01, WeightOptions())
+        made = choose(node, layer_moments(node), 0.01, 1.0, WeightOptions())
         assert not made.integers[:2].any()
         assert made.bias[:2].tolist() == [2.5, 2.5]
         assert made.integers[2:].any(axis=1).all()
@@ -246,7 +248,7 @@ class TestBias:
         nodes = (replace(first, statistics=known), *graph.nodes[1:])
         graph = replace(graph, nodes=nodes)
         qs = choose_qparams(graph, minmax(graph, IMAGES))
-        plain = nearest_weights(graph, qs, per_tensor=True)
+        plain = nearest_weights(graph, qs, PER_TENSOR)
         made = correct_analytically(graph, qs, plain)
         x = reals[first.output].mean(axis=(0, 1, 2))
         readers = [n for n in graph.nodes if isinstance(n, Conv) and n.inputs[0] == first.output]

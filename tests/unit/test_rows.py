@@ -43,8 +43,8 @@ def test_every_row_is_made_once_and_after_what_it_needs(name: str, kernels: str)
         rows[network.input] += 1
         for index, row in part:
             stage = network.stages[index]
-            window = row_window(stage.nodes[0])
-            for tensor in stage.inputs:
+            for which, tensor in enumerate(stage.inputs):
+                window = row_window(stage.nodes[0], which)
                 needed = window.needs(row, network.storage[tensor].rows)
                 assert rows[tensor] >= needed.stop
             rows[stage.output] += 1
