@@ -9,30 +9,28 @@ compiler: the quantized network and the ONNX file come with the first part.
 from __future__ import annotations
 
 import functools
-import itertools
-import os
+import math
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen import simulate
+from codegen import __version__, simulate
 from codegen.build import build_host
-from codegen.confidence import Interval, difference_interval, share_interval
+from codegen.cluster import map_on_cluster
 from codegen.errors import ThumbnetError
-from codegen.graph_file import FILE_NAME, load_graph
+from codegen.evaluate_report import TOP, EvaluateReport
 from codegen.images import Encoded, LabelOptions, Pictures, decode, open_pictures
 from codegen.ir import FloatArray, Graph, Int8Array
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.onnx_runtime import FloatModel
-from codegen.output import read_output
+from codegen.output import Output, file_digest, read_output
 from codegen.preprocess import Pixels, to_float, to_int8
 from codegen.progress import Progress, silent
 from codegen.qemu import run_host
@@ -40,31 +38,40 @@ from codegen.zoo.defaults import default_model
 
 ENGINES = ("host", "simulator")
 """What computes the int8 outputs: compiled C, or NumPy; the bytes are the same."""
-PART = 32
-"""Pictures that are handed out together."""
-TOP = 5
+PART = 64
+"""Pictures that are handed out together, at most."""
 _SOURCES = (".c", ".h", ".S", ".bin")
-_SECONDS_A_PICTURE = 20.0
-_CONNECT_SECONDS = 20
+_PART_MACS = 4e9
+"""Multiply-adds of a part at most: a few seconds, so that progress shows."""
+_SLOWEST = 5e7
+"""Multiply-adds a second that any computer surely reaches, for the time limit."""
+_LEAST_SECONDS = 120.0
+_BUILD_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """What is the same for all parts.
 
     Attributes:
         where: The source of the pictures, for messages.
         name: Of the network.
-        files: Names and contents of the quantized network and of the generated C.
-        model: Name and content of the ONNX file.
-        engine: One of ``ENGINES``.
+        graph: The quantized network.
+        imported: The float network.
+        sources: Names and contents of the generated C; none if the simulator is to run.
+        version: Of the thumbnet that made this.
     """
 
     where: str
     name: str
-    files: tuple[tuple[str, bytes], ...]
-    model: tuple[str, bytes]
-    engine: str
+    graph: Graph
+    imported: ImportedModel
+    sources: tuple[tuple[str, bytes], ...]
+    version: str = __version__
+
+    def seconds(self, pictures: int) -> float:
+        """How long so many pictures may take."""
+        return _LEAST_SECONDS + pictures * self.graph.macs() / _SLOWEST
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,160 +89,6 @@ class Part:
     real: NDArray[np.int64]
     integer: NDArray[np.int64]
     error: float
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Shares in percent; None without labels, top-5 also where there are few classes."""
-
-    top1: float | None
-    top5: float | None
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A class that the int8 program often takes for another one."""
-
-    label: int
-    predicted: int
-    int8: int
-    float_: int
-
-
-@dataclass(frozen=True, eq=False)
-class EvaluateReport:
-    """Float network and int8 program on the same pictures; shares in percent.
-
-    Attributes:
-        engine: What computed the int8 outputs.
-        seconds: Of the whole evaluation.
-        names: Of the pictures.
-        labels: int64 [N], or None.
-        real: int64 [N, 5], the largest float outputs.
-        integer: int64 [N, 5], the largest int8 outputs.
-        error: Mean absolute difference of the outputs.
-        outputs: Number of outputs.
-        classes: Their names, or empty.
-    """
-
-    engine: str
-    seconds: float
-    names: tuple[str, ...]
-    labels: NDArray[np.int64] | None
-    real: NDArray[np.int64]
-    integer: NDArray[np.int64]
-    error: float
-    outputs: int
-    classes: tuple[str, ...]
-
-    @property
-    def images(self) -> int:
-        """Number of pictures."""
-        return len(self.names)
-
-    @property
-    def float_(self) -> Accuracy:
-        """Of the float network."""
-        return self._accuracy(self.real)
-
-    @property
-    def int8(self) -> Accuracy:
-        """Of the int8 program."""
-        return self._accuracy(self.integer)
-
-    @property
-    def agreement(self) -> float:
-        """Pictures for which both have the same largest output."""
-        return 100.0 * float(self._agree.mean())
-
-    def confusion(self, predicted: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Pictures by class and by largest output: int64 [outputs, outputs]."""
-        assert self.labels is not None
-        matrix = np.zeros((self.outputs, self.outputs), np.int64)
-        np.add.at(matrix, (self.labels, predicted[:, 0]), 1)
-        return matrix
-
-    def confusions(self, most: int = 10) -> tuple[Confusion, ...]:
-        """Mistakes that the int8 program makes more than once, with those of the float network."""
-        if self.labels is None:
-            return ()
-        integer, real = self.confusion(self.integer), self.confusion(self.real)
-        np.fill_diagonal(integer, 0)
-        order = np.argsort(-integer, axis=None, kind="stable")[:most]
-        pairs = [divmod(int(place), self.outputs) for place in order]
-        return tuple(
-            Confusion(a, b, int(integer[a, b]), int(real[a, b]))
-            for a, b in pairs
-            if integer[a, b] > 1
-        )
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Every picture's outcome and, with labels, the matrices of confusion."""
-        arrays: dict[str, NDArray[Any]] = {
-            "names": np.array(self.names),
-            "float_top5": self.real,
-            "int8_top5": self.integer,
-        }
-        if self.labels is not None:
-            arrays["labels"] = self.labels
-            arrays["float_confusion"] = self.confusion(self.real)
-            arrays["int8_confusion"] = self.confusion(self.integer)
-        return arrays
-
-    def to_json(self) -> dict[str, Any]:
-        """The document of ``evaluate --json``."""
-        return {
-            "images": self.images,
-            "engine": self.engine,
-            "seconds": self.seconds,
-            "images_per_second": self.images / self.seconds,
-            "float": vars(self.float_),
-            "int8": vars(self.int8),
-            "agreement": self.agreement,
-            "output_error": self.error,
-            "intervals": self._intervals(),
-            "confusions": [
-                {
-                    "class": self._title(found.label),
-                    "taken_for": self._title(found.predicted),
-                    "int8": found.int8,
-                    "float": found.float_,
-                }
-                for found in self.confusions()
-            ],
-        }
-
-    @property
-    def _agree(self) -> NDArray[np.bool_]:
-        return np.asarray(self.real[:, 0] == self.integer[:, 0])
-
-    def _hits(self, found: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-        assert self.labels is not None
-        return np.asarray((found[:, :most] == self.labels[:, None]).any(axis=1))
-
-    def _accuracy(self, found: NDArray[np.int64]) -> Accuracy:
-        if self.labels is None:
-            return Accuracy(None, None)
-        top5 = 100.0 * float(self._hits(found, TOP).mean()) if self.outputs > TOP else None
-        return Accuracy(100.0 * float(self._hits(found, 1).mean()), top5)
-
-    def _intervals(self) -> dict[str, list[float] | None]:
-        """95 % intervals, in percent; of the difference int8 minus float in points."""
-        found: dict[str, Interval | None] = dict.fromkeys(("float", "int8", "difference"))
-        found["agreement"] = share_interval(int(self._agree.sum()), self.images)
-        if self.labels is not None:
-            real, integer = self._hits(self.real, 1), self._hits(self.integer, 1)
-            gained, lost = int((integer & ~real).sum()), int((real & ~integer).sum())
-            found["float"] = share_interval(int(real.sum()), self.images)
-            found["int8"] = share_interval(int(integer.sum()), self.images)
-            found["difference"] = difference_interval(gained, lost, self.images)
-        return {
-            name: None if ends is None else [100.0 * end for end in ends]
-            for name, ends in found.items()
-        }
-
-    def _title(self, number: int) -> str:
-        return self.classes[number] if number < len(self.classes) else str(number)
 
 
 def evaluate_model(
@@ -266,21 +119,23 @@ def evaluate_model(
         ThumbnetError: The folder or a picture does not do, the file is of another network, there
             is no C compiler, or no scheduler answers.
     """
-    began = time.monotonic()
     output = read_output(out)
-    graph, path = output.graph, model or default_model()
-    _check_same(import_onnx(path), graph, out)
+    graph, imported = output.graph, import_onnx(model or default_model())
+    notes = _check_same(imported, output)
     with open_pictures(data, graph.input_tensor.shape, graph.preprocess, limit, labels) as pictures:
         _check_labels(pictures, graph.output_tensor.size)
-        files = [out / FILE_NAME]
-        if engine == "host":
-            files += [file for file in sorted(out.iterdir()) if file.suffix in _SOURCES]
-        contents = tuple((file.name, file.read_bytes()) for file in files)
-        job = Job(pictures.where, output.name, contents, (path.name, path.read_bytes()), engine)
+        files = sorted(out.iterdir()) if engine == "host" else []
+        sources = tuple((f.name, f.read_bytes()) for f in files if f.suffix in _SOURCES)
+        job = Job(pictures.where, output.name, graph, imported, sources)
+        jobs = jobs or joblib.cpu_count()
         total, done = len(pictures.names), 0
+        size = _part_size(graph, total, jobs)
         parts = []
-        run = _on_cluster(cluster) if cluster else _on_threads(jobs or os.cpu_count() or 1)
-        for part in run(job, _pieces(pictures)):
+        progress("preparing", 0, 1)
+        if cluster is None:
+            _networks(job)  # here, so that compiling is not counted
+        began = time.monotonic()
+        for part in _run(job, _pieces(pictures, size), size, jobs, cluster):
             parts.append(part)
             done += len(part.real)
             progress("evaluating", done, total)
@@ -295,16 +150,29 @@ def evaluate_model(
         sum(part.error for part in parts) / (total * graph.output_tensor.size),
         graph.output_tensor.size,
         graph.classes,
+        notes,
     )
 
 
-def _check_same(imported: ImportedModel, graph: Graph, out: Path) -> None:
+def _check_same(imported: ImportedModel, output: Output) -> tuple[str, ...]:
+    """What is to be said if the file is not the one that the folder was made from.
+
+    Raises:
+        ThumbnetError: It cannot be, for its shapes are others.
+    """
+    graph = output.graph
     shapes = (imported.graph.input_tensor.shape, imported.graph.output_tensor.shape)
     if shapes != (graph.input_tensor.shape, graph.output_tensor.shape):
         raise ThumbnetError(
-            f"{imported.path} is not the model that {out} was made from: its input and output are "
-            f"{shapes[0]} and {shapes[1]}. Name the right file with --model."
+            f"{imported.path} is not the model that {output.folder} was made from: its input and "
+            f"output are {shapes[0]} and {shapes[1]}. Name the right file with --model."
         )
+    if output.report.get("model_sha256") in (None, file_digest(imported.path)):
+        return ()
+    return (
+        f"{imported.path} is not the file that {output.folder} was made from. If it is another "
+        "network, the comparison is worth nothing: name the right file with --model.",
+    )
 
 
 def _check_labels(pictures: Pictures, outputs: int) -> None:
@@ -318,52 +186,30 @@ def _check_labels(pictures: Pictures, outputs: int) -> None:
 
 Piece = tuple[int, tuple[str, ...], tuple[Encoded | ThumbnetError, ...]]
 """Index of the first picture, names, and pictures as they are stored."""
-Runner = Callable[[Job, Iterable[Piece]], Iterator[Part]]
 
 
-def _pieces(pictures: Pictures) -> Iterator[Piece]:
-    for start in range(0, len(pictures.names), PART):
-        part = range(start, min(start + PART, len(pictures.names)))
+def _part_size(graph: Graph, total: int, jobs: int) -> int:
+    """Pictures of a part: as many as are quick, and few enough for every thread to get some."""
+    return max(1, min(PART, int(_PART_MACS / max(graph.macs(), 1)), math.ceil(total / (4 * jobs))))
+
+
+def _pieces(pictures: Pictures, size: int) -> Iterator[Piece]:
+    for start in range(0, len(pictures.names), size):
+        part = range(start, min(start + size, len(pictures.names)))
         yield start, pictures.names[start : part.stop], pictures.encoded(part)
 
 
-def _on_threads(jobs: int) -> Runner:
-    """Threads suffice: the work is done by other processes and outside Python's lock."""
-
-    def run(job: Job, pieces: Iterable[Piece]) -> Iterator[Part]:
+def _run(
+    job: Job, pieces: Iterable[Piece], size: int, jobs: int, cluster: str | None
+) -> Iterator[Part]:
+    """The parts, in any order."""
+    if cluster is not None:
+        limit = _BUILD_SECONDS + 2 * job.seconds(size)
+        yield from map_on_cluster(cluster, evaluate_part, job, pieces, limit)
+    else:
+        # Threads suffice: the work is done by other processes and outside Python's lock.
         parallel = joblib.Parallel(jobs, backend="threading", return_as="generator")
         yield from parallel(joblib.delayed(evaluate_part)(job, *piece) for piece in pieces)
-
-    return run
-
-
-def _on_cluster(address: str) -> Runner:
-    try:
-        from distributed import Client, as_completed
-    except ImportError:
-        raise ThumbnetError(
-            "Dask is not installed; install thumbnet[dask], or leave --dask out."
-        ) from None
-
-    def run(job: Job, pieces: Iterable[Piece]) -> Iterator[Part]:
-        try:
-            client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ThumbnetError(f"No Dask scheduler answers at {address} ({error}).") from error
-        with client:
-            threads = sum(client.nthreads().values())
-            if not threads:
-                raise ThumbnetError(f"The Dask scheduler at {address} has no workers.")
-            shared = client.scatter(job, broadcast=True)
-            waiting = (client.submit(evaluate_part, shared, *piece, pure=False) for piece in pieces)
-            first = itertools.islice(waiting, 2 * threads)
-            running = as_completed(first, loop=client.loop, with_results=True)
-            for _, part in running:
-                yield part
-                if (following := next(waiting, None)) is not None:
-                    running.add(following)
-
-    return run
 
 
 def evaluate_part(
@@ -383,8 +229,7 @@ def evaluate_part(
     Raises:
         ThumbnetError: A picture cannot be read, or the program fails.
     """
-    with _LOCK:
-        networks = _networks(job)
+    networks = _networks(job)
     graph = networks.graph
     pixels = decode(job.where, names, encoded, graph.input_tensor.shape, graph.preprocess)
     real = networks.real.run(to_float(pixels, graph.preprocess)).reshape(len(names), -1)
@@ -405,15 +250,22 @@ class _Networks:
     """The two networks, made ready once in each process."""
 
     def __init__(self, job: Job) -> None:
+        if job.version != __version__:
+            raise ThumbnetError(
+                f"The work comes from thumbnet {job.version}, and this worker has {__version__}: "
+                "install the same on both."
+            )
+        self._job = job
         self._folder = tempfile.TemporaryDirectory(prefix="thumbnet-")
         folder = Path(self._folder.name)
-        for name, content in (*job.files, job.model):
+        for name, content in job.sources:
             (folder / name).write_bytes(content)
-        self.graph = load_graph(folder / FILE_NAME)
-        self.real = FloatModel(import_onnx(folder / job.model[0]))
+        self.graph = job.graph
+        self.real = FloatModel(job.imported)
         self._program = None
-        if job.engine == "host":
-            self._program = build_host(folder, job.name, folder / "build", check=False)
+        if job.sources:
+            build = folder / "build"
+            self._program = build_host(folder, job.name, build, check=False, optimize="-O3")
 
     def integer(self, pixels: Pixels) -> Int8Array:
         """int8 [N, ...], the outputs for uint8 [N, H, W, C] pictures."""
@@ -424,13 +276,19 @@ class _Networks:
             return simulate.run(self.graph, images)
         with tempfile.TemporaryDirectory(prefix="thumbnet-") as folder:
             flat = images.reshape(len(images), -1)
-            limit = 60.0 + _SECONDS_A_PICTURE * len(images)
-            return run_host(self._program, flat, Path(folder), limit).output
+            return run_host(
+                self._program, flat, Path(folder), self._job.seconds(len(images))
+            ).output
 
 
 _LOCK = threading.Lock()
 
 
-@functools.lru_cache(maxsize=1)
 def _networks(job: Job) -> _Networks:
+    with _LOCK:  # the first of the threads makes them, the others wait
+        return _made(job)
+
+
+@functools.lru_cache(maxsize=1)
+def _made(job: Job) -> _Networks:
     return _Networks(job)

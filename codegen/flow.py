@@ -27,7 +27,7 @@ from codegen.measure import ModelSizes, measure_model
 from codegen.onnx_export import write_qdq
 from codegen.onnx_import import ImportedModel, import_onnx
 from codegen.onnx_import.quantized import OFFSETS
-from codegen.output import REPORT_NAME, new_folder
+from codegen.output import REPORT_NAME, file_digest, new_folder
 from codegen.passes import simplify
 from codegen.plan import Plan, make_plan, stage_document
 from codegen.preprocess import for_channels, of_integers, parse_preprocess
@@ -228,6 +228,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
             simplified,
         )
         stored = {**report.to_json(), "out": ""}  # the folder may be moved
+        stored["model_sha256"] = file_digest(imported.path)  # `evaluate` is given the file again
         text = json.dumps(stored, indent=1) + "\n"
         (folder / REPORT_NAME).write_text(text, encoding="utf-8")
     return report

@@ -8,22 +8,21 @@ honoured, 16-bit grey keeps its upper byte.
 
 from __future__ import annotations
 
-import csv
 import io
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from codegen.errors import ThumbnetError
+from codegen.image_files import Folder, Zip, brief, open_zip, read_npz
 from codegen.ir import Preprocess, Shape
+from codegen.labels import LabelOptions, read_labels, shifted
 from codegen.preprocess import (
     CHANNELS,
     Pixels,
@@ -50,27 +49,11 @@ __all__ = [
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 CROP_SHARE = 0.875
-LABELS_FILE = "labels.csv"
 
 _BLACK = (0, 0, 0, 255)
 _ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 _SHOWN = 3
 """Names that a message lists."""
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """Where class numbers come from.
-
-    Attributes:
-        file_column: Column of labels.csv with the picture's name.
-        class_column: Column of labels.csv with the class, a whole number.
-        offset: Added to every class number, 1 for a network with a background class in front.
-    """
-
-    file_column: str = "file"
-    class_column: str = "class"
-    offset: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +107,7 @@ class Pictures:
                 return self.read(index)
             # A damaged archive raises nearly anything, from zlib.error to NotImplementedError.
             except Exception as error:
-                return ThumbnetError(_brief(error))
+                return ThumbnetError(brief(error))
 
         return tuple(read(index) for index in part)
 
@@ -181,7 +164,7 @@ def decode(
             )
         # A damaged picture raises nearly anything, from struct.error to SyntaxError.
         except Exception as error:
-            wrong.append(f"{name} ({_brief(error)})")
+            wrong.append(f"{name} ({brief(error)})")
     if wrong:
         raise ThumbnetError(
             f"{where}: {len(wrong)} of {len(names)} pictures cannot be read: {some(wrong, '; ')}. "
@@ -232,81 +215,49 @@ def open_pictures(
             f"{source}: the network takes {shape[2]} channels and the preprocessing says {order}; "
             "declare channels=GRAY for one channel, RGB or BGR for three"
         )
-    try:
-        if not source.exists():
-            raise ThumbnetError(f"{source}: there is no such file or folder")
-        if source.is_dir():
-            yield _from_files(_Folder(source), shape, preprocess, limit, labels)
-        elif _is_npz(source):
-            yield _from_npz(source, shape, preprocess, limit, labels)
-        elif source.suffix.lower() == ".zip":
-            with _open_zip(source) as archive:
-                yield _from_files(_Zip(source, archive), shape, preprocess, limit, labels)
-        elif source.suffix.lower() in SUFFIXES:
-            only = _Folder(source.parent, source.name)
-            yield _from_files(only, shape, preprocess, limit, None)
-        else:
-            raise ThumbnetError(
-                f"{source}: neither a folder, a picture ({', '.join(SUFFIXES)}), a .zip nor a .npz"
-            )
-    except OSError as error:
-        raise ThumbnetError(f"{source}: cannot be read: {error.strerror or error}") from error
+    with ExitStack() as stack:
+        try:
+            opened = _open(source, shape, preprocess, limit, labels, stack)
+        except OSError as error:
+            raise ThumbnetError(f"{source}: cannot be read: {error.strerror or error}") from error
+        # Pillow warns of odd metadata and of large pictures; neither concerns the pixels. Here and
+        # not where a picture is decoded, which threads do: the filters are the whole process's.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        yield opened
+
+
+def _open(
+    source: Path,
+    shape: Shape,
+    preprocess: Preprocess,
+    limit: int | None,
+    labels: LabelOptions | None,
+    stack: ExitStack,
+) -> Pictures:
+    if not source.exists():
+        raise ThumbnetError(f"{source}: there is no such file or folder")
+    if source.is_dir():
+        return _from_files(Folder(source), shape, preprocess, limit, labels)
+    if _is_npz(source):
+        return _from_npz(source, shape, preprocess, limit, labels)
+    if source.suffix.lower() == ".zip":
+        archive = stack.enter_context(open_zip(source))
+        return _from_files(Zip(source, archive), shape, preprocess, limit, labels)
+    if source.suffix.lower() in SUFFIXES:
+        only = Folder(source.parent, source.name)
+        return _from_files(only, shape, preprocess, limit, None)
+    raise ThumbnetError(
+        f"{source}: neither a folder, a picture ({', '.join(SUFFIXES)}), a .zip nor a .npz"
+    )
 
 
 def _is_npz(source: Path) -> bool:
     return source.suffix.lower() == ".npz"
 
 
-class _Folder:
-    """The files of a folder, or one of them, by their path relative to it."""
-
-    def __init__(self, root: Path, only: str | None = None) -> None:
-        self.where = str(root / only if only else root)
-        self._root = root
-        found = [root / only] if only else list(root.rglob("*"))
-        paths = {path.relative_to(root).as_posix(): path for path in found}
-        shown = [name for name in paths if _shown(name)] if only is None else list(paths)
-        self.files = sorted(name for name in shown if paths[name].is_file())
-        self.folders = {name for name in shown if paths[name].is_dir()}
-
-    def read(self, name: str) -> bytes:
-        return (self._root / name).read_bytes()
-
-
-class _Zip:
-    """The members of a zip, by their path below the folder that all of them share, if any."""
-
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self.where = str(path)
-        self._archive = archive
-        names = [name for name in archive.namelist() if _shown(name)]
-        tops = {name.partition("/")[0] for name in names}
-        deeper = any(name.count("/") > 1 or name.endswith("/" + LABELS_FILE) for name in names)
-        self._prefix = f"{tops.pop()}/" if len(tops) == 1 and deeper else ""
-        inner = [name[len(self._prefix) :] for name in names]
-        self.files = sorted({name for name in inner if name and not name.endswith("/")})
-        self.folders = {name.rstrip("/") for name in inner if name.endswith("/")}
-
-    def read(self, name: str) -> bytes:
-        return self._archive.read(self._prefix + name)
-
-
-def _shown(name: str) -> bool:
-    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    # A damaged archive raises nearly anything; only the operating system's errors mean more.
-    except Exception as error:
-        if isinstance(error, OSError):
-            raise
-        raise ThumbnetError(f"{path}: damaged or no zip file ({_brief(error)})") from error
-
-
 def _from_files(
-    source: _Folder | _Zip,
+    source: Folder | Zip,
     shape: Shape,
     preprocess: Preprocess,
     limit: int | None,
@@ -315,7 +266,7 @@ def _from_files(
     names = [name for name in source.files if PurePosixPath(name).suffix.lower() in SUFFIXES]
     if not names:
         raise ThumbnetError(f"{source.where}: holds no pictures ({', '.join(SUFFIXES)})")
-    classes = _labels(source, names, options) if options else None
+    classes = read_labels(source, names, options) if options else None
     chosen = _spread(len(names), limit)
     names = [names[i] for i in chosen]
     return Pictures(
@@ -334,21 +285,11 @@ def _spread(count: int, limit: int | None) -> NDArray[np.int64]:
     return np.arange(taken, dtype=np.int64) * count // taken
 
 
-def _brief(error: BaseException) -> str:
-    text = str(error).splitlines()[0][:120] if str(error) else ""
-    if "cannot identify image file" in text:
-        return "no picture"
-    return text or type(error).__name__
-
-
 def _decode(data: bytes, shape: Shape, preprocess: Preprocess) -> Pixels:
     height, width, channels = shape
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata and of large pictures; neither concerns the pixels.
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(data)) as opened:
-            opened.load()
-            picture = _flat(_upright(opened), "L" if channels == 1 else "RGB")
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+        picture = _flat(_upright(opened), "L" if channels == 1 else "RGB")
     resized = np.asarray(_resize(picture, (width, height), preprocess.resize), np.uint8)
     return _ordered(resized.reshape(height, width, channels), preprocess)
 
@@ -420,9 +361,6 @@ def _ordered(pixels: Pixels, preprocess: Preprocess) -> Pixels:
     return pixels[..., ::-1] if preprocess.channels == "BGR" else pixels
 
 
-# --- npz ----------------------------------------------------------------------------------------
-
-
 def _from_npz(
     path: Path,
     shape: Shape,
@@ -430,7 +368,7 @@ def _from_npz(
     limit: int | None,
     options: LabelOptions | None,
 ) -> Pictures:
-    arrays = _read_npz(path, ("images", "labels") if options else ("images",))
+    arrays = read_npz(path, ("images", "labels") if options else ("images",))
     if "images" not in arrays:
         raise ThumbnetError(
             f"{path}: has no array 'images'; save uint8 [N, H, W, C] pictures with "
@@ -453,32 +391,17 @@ def _from_npz(
             f"whole number for each of the {len(images)} pictures"
         )
     chosen = _spread(len(images), limit)
-    shifted = None
+    numbers = None
     if classes is not None and options is not None:
-        shifted = _shifted(classes.astype(np.int64), options, str(path))[chosen]
+        numbers = shifted(classes.astype(np.int64), options, str(path))[chosen]
     return Pictures(
         str(path),
         shape,
         preprocess,
         tuple(f"{path.name}[{i}]" for i in chosen),
-        shifted,
+        numbers,
         lambda index: np.asarray(images[chosen[index]]),
     )
-
-
-def _read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("one array only, as np.save writes it")
-        with file:
-            return {name: file[name] for name in names if name in file.files}
-    # A damaged file raises nearly anything; only the operating system's errors mean more.
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        text = f"{path}: damaged or no npz file of numbers ({_brief(error)})"
-        raise ThumbnetError(text) from error
 
 
 def _fit(image: Pixels, shape: Shape, rule: str) -> Pixels:
@@ -488,76 +411,3 @@ def _fit(image: Pixels, shape: Shape, rule: str) -> Pixels:
         return image
     planes = [Image.fromarray(np.ascontiguousarray(image[..., c])) for c in range(channels)]
     return np.stack([np.asarray(_resize(p, (width, height), rule)) for p in planes], axis=-1)
-
-
-# --- labels -------------------------------------------------------------------------------------
-
-
-def _labels(
-    source: _Folder | _Zip, names: Sequence[str], options: LabelOptions
-) -> NDArray[np.int64] | None:
-    """One class number a picture: from labels.csv, else from one folder per class, else None."""
-    if LABELS_FILE in source.files:
-        rows = _read_csv(source, options)
-        lost = sorted(set(rows) - set(source.files))
-        bare = [name for name in names if name not in rows]
-        for text, wrong in (("is in the table, but not here", lost), ("has no row", bare)):
-            if wrong:
-                more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-                raise ThumbnetError(f"{source.where}: {LABELS_FILE}: {wrong[0]} {text}{more}")
-        numbers = [rows[name] for name in names]
-    else:
-        parents = [PurePosixPath(name).parent.as_posix() for name in names]
-        if any(parent == "." or "/" in parent for parent in parents):
-            return None
-        order = sorted({*parents, *(name for name in source.folders if "/" not in name)})
-        numbers = [order.index(parent) for parent in parents]
-    return _shifted(np.array(numbers, np.int64), options, source.where)
-
-
-def _read_csv(source: _Folder | _Zip, options: LabelOptions) -> dict[str, int]:
-    where = f"{source.where}: {LABELS_FILE}"
-    rows: dict[str, int] = {}
-    try:
-        text = _read(source, LABELS_FILE).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, restval="")
-        columns = [column.strip() for column in reader.fieldnames or ()]
-        for option, column in (("file", options.file_column), ("class", options.class_column)):
-            if column not in columns:
-                raise ThumbnetError(
-                    f"{where} has no column {column!r}, only {', '.join(columns) or 'none'}; "
-                    f"name it with --{option}-column"
-                )
-        reader.fieldnames = columns
-        for row in reader:
-            name = PurePosixPath(row[options.file_column].strip().replace("\\", "/")).as_posix()
-            number = row[options.class_column].strip()
-            if not number.lstrip("-").isdecimal() or len(number) > 9:
-                raise ThumbnetError(
-                    f"{where}, line {reader.line_num}: class {number!r} is not a whole number"
-                )
-            if rows.setdefault(name, int(number)) != int(number):
-                raise ThumbnetError(f"{where}: {name} is in two classes, {rows[name]} and {number}")
-    except (ValueError, csv.Error) as error:
-        raise ThumbnetError(f"{where}: no readable table ({_brief(error)})") from error
-    return rows
-
-
-def _read(source: _Folder | _Zip, name: str) -> bytes:
-    try:
-        return source.read(name)
-    # A damaged archive raises nearly anything, from zlib.error to NotImplementedError.
-    except Exception as error:
-        if isinstance(error, OSError):
-            raise
-        raise ValueError(_brief(error)) from error
-
-
-def _shifted(classes: NDArray[np.int64], options: LabelOptions, where: str) -> NDArray[np.int64]:
-    shifted = classes + options.offset
-    if shifted.min() < 0:
-        raise ThumbnetError(
-            f"{where}: class {classes.min()} with offset {options.offset} is negative; "
-            "classes count from 0, see --class-offset"
-        )
-    return shifted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -78,6 +79,11 @@ def read_output(folder: Path) -> Output:
             f"{path} is missing or damaged ({error}). Run `thumbnet compile` again."
         ) from error
     return output
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

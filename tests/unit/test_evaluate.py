@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from helpers import has
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from codegen import evaluate
+from codegen import cluster
 from codegen.confidence import Z, difference_interval, share_interval
 from codegen.errors import ThumbnetError
-from codegen.evaluate import EvaluateReport, evaluate_model
+from codegen.evaluate import evaluate_model
+from codegen.evaluate_report import EvaluateReport
 from codegen.flow import CompileOptions, compile_model
 from codegen.images import LabelOptions
+from codegen.zoo.defaults import default_model
 
 CLASSES = ("airplane", "automobile", "bird")
 
@@ -52,7 +59,7 @@ def test_the_interval_of_a_difference_holds_it_95_times_of_100() -> None:
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The default model, compiled."""
     folder = tmp_path_factory.mktemp("evaluate") / "out"
-    compile_model(CompileOptions(folder, build=False))
+    compile_model(CompileOptions(folder, limit=8, build=False))
     return folder
 
 
@@ -74,11 +81,39 @@ def report(out: Path, pictures: Path) -> EvaluateReport:
     return evaluate_model(out, None, pictures, LabelOptions())
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def same(report: EvaluateReport, other: EvaluateReport) -> bool:
     arrays, others = report.arrays(), other.arrays()
     return arrays.keys() == others.keys() and all(
         np.array_equal(arrays[name], others[name]) for name in arrays
     )
+
+
+def test_labels_that_are_one_off_are_warned_of(report: EvaluateReport) -> None:
+    assert report.to_json()["warnings"] == []
+    off = replace(report, labels=report.real[:, 0] - 1)
+    (warning,) = off.to_json()["warnings"]
+    assert "70 pictures" in warning
+    assert "--class-offset" in warning
+    assert "higher" in warning
+
+
+def test_a_model_with_its_weights_outside_and_of_another_name(
+    report: EvaluateReport, out: Path, pictures: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.onnx"
+    model = onnx.load(default_model())
+    onnx.save(model, other, save_as_external_data=True, location="weights", size_threshold=100)
+    found = evaluate_model(out, other, pictures, LabelOptions(), engine="simulator")
+    assert same(found, report)
+    (warning,) = found.to_json()["warnings"]
+    assert "other.onnx is not the file" in warning
 
 
 @has("gcc")
@@ -93,17 +128,33 @@ class TestEngines:
         assert report.images == 70
         assert 0 < report.error < 0.1
 
-    def test_workers_of_a_cluster_give_the_same(
-        self, report: EvaluateReport, out: Path, pictures: Path
+    def test_a_cluster_gives_the_same_or_one_clear_error(
+        self,
+        report: EvaluateReport,
+        out: Path,
+        pictures: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         distributed = pytest.importorskip("distributed", reason="Dask is not installed")
         with distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster:
-            other = evaluate_model(
-                out, None, pictures, LabelOptions(), cluster=cluster.scheduler_address
-            )
-        assert same(report, other)
+        ) as started:
+            address = started.scheduler_address
+            other = evaluate_model(out, None, pictures, LabelOptions(), cluster=address)
+            assert same(report, other)
+
+            broken = tmp_path / "broken"
+            shutil.copytree(out, broken)
+            next(broken.glob("*_weights.c")).write_text("#error broken\n")
+            with pytest.raises(ThumbnetError, match="does not compile"):
+                evaluate_model(broken, None, pictures, cluster=address)
+
+            started.scale(0)
+            wait_for(lambda: not started.scheduler_info["workers"])
+            monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+            with pytest.raises(ThumbnetError, match="has no workers"):
+                evaluate_model(out, None, pictures, cluster=address)
 
     def test_a_damaged_picture_ends_it_and_is_named(self, out: Path, tmp_path: Path) -> None:
         for number in range(40):
@@ -136,7 +187,7 @@ def test_no_cluster_is_one_clear_error(
     out: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed", reason="Dask is not installed")
-    monkeypatch.setattr(evaluate, "_CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(ThumbnetError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         evaluate_model(out, None, pictures, cluster="tcp://127.0.0.1:9")
 
