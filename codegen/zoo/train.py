@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from codegen.errors import ThumbnetError
-from codegen.images import LABELS_FILE, LabelOptions, load_images
+from codegen.image_files import LABELS_FILE
+from codegen.images import LabelOptions, load_images
 from codegen.ir import Preprocess
 from codegen.output import whole_file
 from codegen.zoo.export import export_onnx
