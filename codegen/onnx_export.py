@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from codegen import __version__
+from codegen.errors import ThumbnetError
 from codegen.ir import INT8_MAX, INT8_MIN, Graph, Node, Pads, QParams, Requant
 from codegen.onnx_import.metadata import CHANNELS, CLASSES_KEY, PREPROCESS_KEY
 from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool, Pad, Softmax
@@ -44,11 +45,19 @@ def write_qdq(graph: Graph, path: Path) -> None:
 
 
 def qdq_model(graph: Graph) -> ModelProto:
-    """The ONNX model of an int8 graph."""
+    """The ONNX model of an int8 graph.
+
+    Raises:
+        ThumbnetError: A layer has no form in ONNX's quantized operators.
+    """
     maker = _Maker(graph)
     source = maker.real(graph.input)
     maker.quantize(graph.input)
     for node in graph.nodes:
+        if node.op not in _RULES:
+            raise ThumbnetError(
+                f"Layer {node.name!r} ({node.op}) cannot be written as QDQ; leave --emit-qdq out."
+            )
         _RULES[node.op](maker, node)
         maker.quantize(node.output)
     output = f"{graph.output}/output"

@@ -50,7 +50,7 @@ def calibrate(
         ThumbnetError: There are no images, or onnxruntime fails.
     """
     estimators = {name: ESTIMATORS[estimator]() for name in unscaled(graph) if name != graph.input}
-    for batch in _activations(imported, graph, images, progress, threads):
+    for batch in _activations(imported, graph, list(estimators), images, progress, threads):
         for name, values in batch.items():
             channels = (moved or {}).get(name)
             estimators[name].observe(channels.apply(values) if channels else values)
@@ -80,7 +80,7 @@ def channel_ranges(
     lo: dict[str, FloatArray] = {}
     hi: dict[str, FloatArray] = {}
     bounds = {node.output: getattr(node, "bounds", NO_BOUNDS) for node in graph.nodes}
-    for batch in _activations(imported, graph, images, progress, threads):
+    for batch in _activations(imported, graph, list(bounds), images, progress, threads):
         for name, values in batch.items():
             pixels = values.reshape(-1, values.shape[3])
             low, high = pixels.min(axis=0), pixels.max(axis=0)
@@ -94,11 +94,15 @@ def channel_ranges(
 
 
 def _activations(
-    imported: ImportedModel, graph: Graph, images: FloatArray, progress: Progress, threads: int
+    imported: ImportedModel,
+    graph: Graph,
+    names: list[str],
+    images: FloatArray,
+    progress: Progress,
+    threads: int,
 ) -> Iterator[dict[str, FloatArray]]:
     if len(images) == 0:
         raise ThumbnetError("There are no calibration images. Give some with --calibrate.")
-    names = [name for name in unscaled(graph) if name != graph.input]
     done = 0
     model = FloatModel(imported, names, threads)
     for batch in model.activations(images, [graph.input, *names]):

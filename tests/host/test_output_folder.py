@@ -93,10 +93,10 @@ def test_make_builds_a_library_and_a_runner(folder: Path, request: pytest.Fixtur
 @has("qemu-system-arm")
 def test_make_firmware_runs_on_the_board(folder: Path, tmp_path: Path) -> None:
     make(folder, "library", "firmware")
-    assert (folder / "build" / "arm" / "libv1.a").exists()
+    assert (folder / "build" / "arm-runner" / "libv1.a").exists()
     graph = TINY["v1"]()
     images = images_for(graph)
-    elf = folder / "build" / "arm" / "v1.elf"
+    elf = folder / "build" / "arm-runner" / "v1.elf"
     flat = images.reshape(len(images), -1)
     result = run_qemu(elf, load_board(BOARD), flat, tmp_path / "run", 60.0)
     assert np.array_equal(result.output.reshape(-1), simulate.run(graph, images).reshape(-1))

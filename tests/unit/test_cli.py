@@ -468,7 +468,7 @@ _WAITING = """
 import sys, time, types
 import codegen
 from codegen import cli
-def info_model(path):
+def info_model(*words):
     print("working", flush=True)
     time.sleep(30)
 codegen.runs = sys.modules["codegen.runs"] = types.ModuleType("codegen.runs")

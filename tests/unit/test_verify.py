@@ -129,12 +129,16 @@ def test_unknown_targets_are_refused(target: str, pristine: Path) -> None:
         verify_model(pristine, (target,), random=1)
 
 
+def noise(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
 def test_a_model_that_cannot_fit_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     from tiny_onnx import wide_network
 
     model = wide_network(tmp_path / "wide.onnx")
     out = tmp_path / "out"
-    np.savez(tmp_path / "images.npz", images=np.zeros((8, 64, 64, 3), np.uint8))
+    np.savez(tmp_path / "images.npz", images=noise((8, 64, 64, 3)))
     done = thumbnet_command(
         *("compile", model, "--calibrate", tmp_path / "images.npz", "--preprocess", "unit"),
         *("--board", "microbit", "-o", out),
@@ -151,7 +155,7 @@ def test_a_model_that_cannot_fit_is_refused_before_anything_is_built(tmp_path: P
 def test_all_cores_leave_out_the_one_where_it_does_not_fit(tmp_path: Path) -> None:
     from tiny_onnx import wide_network
 
-    np.savez(tmp_path / "images.npz", images=np.zeros((8, 64, 64, 3), np.uint8))
+    np.savez(tmp_path / "images.npz", images=noise((8, 64, 64, 3)))
     out = tmp_path / "out"
     model = wide_network(tmp_path / "wide.onnx")
     compile_model(CompileOptions(out, model, tmp_path / "images.npz", build=False))
