@@ -372,7 +372,7 @@ def info(
 
 
 @app.command(
-    epilog="Example: thumbnet zoo mobilenet_v1 --alpha 0.25 --resolution 96 --classes 2 -o v1.onnx"
+    epilog="Example: thumbnet zoo mobilenet_v1 --alpha 0.25 --resolution 96 -o v1.onnx"
 )
 @guarded
 def zoo(
@@ -409,7 +409,7 @@ def zoo(
 
 
 @app.command(
-    epilog="Example: thumbnet sweep --alphas 0.25,0.5 --resolutions 96,128 --boards nucleo_f446re"
+    epilog="Example: thumbnet sweep --alphas 0.25,0.5 --resolutions 32,64 --boards mps2_an386"
 )
 @guarded
 def sweep(
