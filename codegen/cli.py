@@ -371,9 +371,7 @@ def info(
     tables.show(runs.info_model(path, core, explain).to_json(), tables.described, as_json)
 
 
-@app.command(
-    epilog="Example: thumbnet zoo mobilenet_v1 --alpha 0.25 --resolution 96 -o v1.onnx"
-)
+@app.command(epilog="Example: thumbnet zoo mobilenet_v1 --alpha 0.25 --resolution 96 -o v1.onnx")
 @guarded
 def zoo(
     name: Annotated[
@@ -408,9 +406,7 @@ def zoo(
     tables.show(report.to_json(), tables.zoo, as_json)
 
 
-@app.command(
-    epilog="Example: thumbnet sweep --alphas 0.25,0.5 --resolutions 32,64 --boards mps2_an386"
-)
+@app.command(epilog="Example: thumbnet sweep --alphas 0.25 --resolutions 32,64 --boards microbit")
 @guarded
 def sweep(
     alphas: Annotated[str, typer.Option(help="Width multipliers, separated by commas.")],

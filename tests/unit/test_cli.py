@@ -439,7 +439,7 @@ _WAITING = """
 import sys, time, types
 import codegen
 from codegen import cli
-def info_model(path):
+def info_model(path, core, explain):
     print("working", flush=True)
     time.sleep(30)
 codegen.runs = sys.modules["codegen.runs"] = types.ModuleType("codegen.runs")
