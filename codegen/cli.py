@@ -513,9 +513,7 @@ def info(
     tables.show(runs.info_model(path, core, explain).to_json(), tables.described, as_json)
 
 
-@app.command(
-    epilog="Example: thumbnet zoo mobilenet_v1 --alpha 0.25 --resolution 96 --classes 2 -o v1.onnx"
-)
+@app.command(epilog="Example: thumbnet zoo mobilenet_v1 --alpha 0.25 --resolution 96 -o v1.onnx")
 @guarded
 def zoo(
     name: Annotated[
@@ -550,9 +548,7 @@ def zoo(
     tables.show(report.to_json(), tables.zoo, as_json)
 
 
-@app.command(
-    epilog="Example: thumbnet sweep --alphas 0.25,0.5 --resolutions 96,128 --boards nucleo_f446re"
-)
+@app.command(epilog="Example: thumbnet sweep --alphas 0.25 --resolutions 32,64 --boards microbit")
 @guarded
 def sweep(
     alphas: Annotated[str, typer.Option(help="Width multipliers, separated by commas.")],

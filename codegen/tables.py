@@ -259,7 +259,7 @@ def described(report: Document) -> Iterable[RenderableType]:
         f"{report['name']}: {_number(report['macs'])} multiply-adds, "
         f"{_number(report['parameters'])} parameters"
     )
-    if report.get("core") and not report["compiled"]:
+    if not report.get("compiled", True) and report.get("core"):
         yield Text(
             f"Flash and RAM are estimated for {report['core']}; `thumbnet compile` measures them, "
             "with code and stack."

@@ -49,6 +49,10 @@ def export_onnx(model: Any, path: Path | str, metadata: Mapping[str, str]) -> No
             f"the export needs tf2onnx ({error}); install the extra: pip install 'thumbnet[train]'"
         ) from error
 
+    for layer in model.layers:
+        if getattr(layer, "groups", 1) > 1:
+            # Keras compiles these apart, for CPUs have no kernel; tf2onnx wants the plain operator.
+            layer._jit_compiled_convolution_op = layer.convolution_op
     height, width, channels = model.input_shape[1:]
     signature = (tf.TensorSpec((None, height, width, channels), tf.float32, name="input"),)
     proto, _ = tf2onnx.convert.from_keras(model, input_signature=signature, opset=OPSET)

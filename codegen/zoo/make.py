@@ -97,7 +97,8 @@ def network_weights(network: Network, path: Path | None, seed: int) -> Weights:
 
 
 def save_network(network: Network, weights: Weights, path: Path, exporter: str = "direct") -> None:
-    """Writes a network with these weights as ONNX."""
+    """Writes a network with these weights as ONNX; the folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if exporter == "keras":
         from codegen.zoo.export import export_onnx
         from codegen.zoo.keras_model import keras_model
