@@ -17,8 +17,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-RegionKind = Literal["flash", "ram", "external"]
-_KINDS = ("flash", "ram", "external")
+RegionKind = Literal["flash", "ram", "external", "boot2"]
+_KINDS = ("flash", "ram", "external", "boot2")
 UART_DRIVERS = ("cmsdk", "nrf", "pl011", "stm32", "stm32_isr", "stm32_lpuart")
 _TEXTS = ("semihosting", "uart")
 
@@ -49,7 +49,7 @@ class Region:
     """A memory: name, first address, length in bytes, and what it is for.
 
     `flash` holds code, `ram` holds stacks and variables, `external` holds what is too large for
-    the first flash (weights) or the first RAM (the arena).
+    the first flash (weights) or the first RAM (the arena), `boot2` what RP2040 runs first.
     """
 
     name: str

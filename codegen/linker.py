@@ -109,6 +109,7 @@ def linker_script(board: Board, layout: Layout) -> str:
         ram=board.region("ram").name,
         weights=layout.weights,
         arena=layout.arena,
+        boot2=next((r.name for r in board.regions if r.kind == "boot2"), None),
         stack_bytes=layout.stack_bytes,
         main_stack_bytes=layout.main_stack_bytes,
     )

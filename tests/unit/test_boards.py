@@ -56,7 +56,7 @@ def test_cores_differ_in_what_they_have() -> None:
 
 
 def test_the_boards_are_these() -> None:
-    assert list_boards() == [
+    assert [name for name in list_boards() if load_board(name).status == "emulated"] == [
         "microbit",
         "mps2_an385",
         "mps2_an386",
@@ -65,6 +65,23 @@ def test_the_boards_are_these() -> None:
         "mps3_an547",
         "netduinoplus2",
     ]
+    assert [name for name in list_boards() if load_board(name).status != "emulated"] == [
+        "nrf52840dk",
+        "nucleo_f446re",
+        "nucleo_g0b1re",
+        "nucleo_h743zi",
+        "nucleo_l4r5zi",
+        "nucleo_u575zi_q",
+        "rp2040_pico",
+        "stm32f746g_disco",
+    ]
+
+
+@pytest.mark.parametrize("name", list_boards())
+def test_emulated_means_that_qemu_has_the_board(name: str) -> None:
+    board = load_board(name)
+    assert (board.status == "emulated") == (board.qemu_machine is not None)
+    assert board.serial is not None
 
 
 def test_memory_of_the_microbit() -> None:
