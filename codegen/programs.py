@@ -11,7 +11,7 @@ from codegen.errors import ThumbnetError
 from codegen.resources import resource
 
 _STARTUP = ("startup", "faults", "semihosting", "mem")
-FOLDERS = ("startup", "drivers", "runner", "serial")
+FOLDERS = ("startup", "drivers", "runner", "serial", "mlperf")
 """Below firmware/: where headers are."""
 
 
@@ -41,6 +41,11 @@ PROGRAMS: Mapping[str, Program] = {
         "answers thumbnet over the serial port",
         ("serial/serial", "serial/frame", "serial/clock", "startup/stack"),
         ("THUMBNET_TIMED",),
+        serial=True,
+    ),
+    "mlperf": Program(
+        "answers the runner of MLPerf Tiny over the serial port",
+        ("mlperf/monitor", "serial/clock"),
         serial=True,
     ),
 }
