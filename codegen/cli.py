@@ -105,6 +105,13 @@ class FlashLine(str, Enum):
     widest = "32"
 
 
+class Program(str, Enum):
+    """Programs for a board at a serial port."""
+
+    serial = "serial"
+    mlperf = "mlperf"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path, typer.Argument(help="Folder that `thumbnet compile` made.", metavar="OUT")]
 Limit = Annotated[
@@ -522,6 +529,58 @@ def profile(
     with ProgressBar() as progress:
         report = profiling.profile_model(out, core, options, progress)
     tables.show(report.to_json(), tables.profiled, as_json)
+
+
+@app.command(epilog="Example: thumbnet flash build/demo --board nucleo_l4r5zi")
+@guarded
+def flash(
+    out: Out,
+    board: Annotated[str, typer.Option(help="Board to write; see `thumbnet boards`.")],
+    program: Annotated[
+        Program,
+        typer.Option(help="serial answers `verify` and `run`; mlperf the runner of MLPerf Tiny."),
+    ] = Program.serial,
+    method: Annotated[
+        str | None,
+        typer.Option(help="pyocd, openocd, st-flash, picotool, uf2 or gdb; the board's usual one."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="gdb: HOST:PORT of the server; uf2: folder of the drive."),
+    ] = None,
+    production: Annotated[
+        bool, typer.Option("--production", help="Without the CRCs of the layers.")
+    ] = False,
+    mlperf_model: Annotated[
+        str, typer.Option(help="mlperf: benchmark that the model is for.")
+    ] = "vww01",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build a program around the model, write it to a board and verify it."""
+    from codegen import tables
+    from codegen.device import flash as flashing
+    from codegen.device.firmware import build_firmware
+    from codegen.output import read_output
+    from codegen.targets import board_and_core
+
+    output = read_output(out)
+    defines = (f"THUMBNET_MLPERF_MODEL={mlperf_model}",) if program is Program.mlperf else ()
+    check = program is Program.serial and not production
+    with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
+        elf = build_firmware(output, board, program.value, Path(work), check, defines)
+        plan = flashing.plan_flash(board_and_core(output, board)[0], elf, method, to)
+        tables.show({**plan.to_json(), "written": False}, tables.flashing, as_json and dry_run)
+        if dry_run:
+            return
+        if not yes and not as_json:
+            typer.confirm("Write this?", abort=True)
+        with ProgressBar() as progress:
+            flashing.write_flash(plan, progress)
+    tables.show({**plan.to_json(), "written": True}, tables.flashed, as_json)
 
 
 @app.command(epilog="Example: thumbnet boards")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -277,6 +278,22 @@ def _wait_states(waits: Document) -> str:
 
 def _share(part: int | None, whole: int | None) -> str:
     return _percent(100 * part / whole if part is not None and whole else None)
+
+
+def flashing(report: Document) -> Iterable[RenderableType]:
+    """What will be written, and by which commands."""
+    rows = [(f"0x{part['address']:08X}", _number(part["bytes"])) for part in report["segments"]]
+    title = f"{report['board']} ({report['status']}), by {report['method']}"
+    yield _table(title, ("address", "bytes"), rows, left=(0,))
+    for command in report["commands"]:
+        yield Text(shlex.join(command))
+    if report["to"]:
+        yield Text(f"to {report['to']}")
+
+
+def flashed(report: Document) -> Iterable[RenderableType]:
+    """One line."""
+    yield Text(f"{_number(report['bytes'])} bytes written and verified; the program runs")
 
 
 def boards_json(found: Sequence[Board]) -> dict[str, Any]:
