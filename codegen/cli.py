@@ -355,7 +355,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: thumbnet run build/demo photo.jpg --on serial:/dev/ttyACM0")
+@app.command(epilog="Example: thumbnet run build/demo photos --on qemu-serial")
 @guarded
 def run(
     out: Out,
@@ -531,7 +531,7 @@ def profile(
     tables.show(report.to_json(), tables.profiled, as_json)
 
 
-@app.command(epilog="Example: thumbnet flash build/demo --board nucleo_l4r5zi")
+@app.command(epilog="Example: thumbnet flash build/demo --board nucleo_l4r5zi --dry-run")
 @guarded
 def flash(
     out: Out,
