@@ -283,8 +283,8 @@ def _share(part: int | None, whole: int | None) -> str:
 def flashing(report: Document) -> Iterable[RenderableType]:
     """What will be written, and by which commands."""
     rows = [(f"0x{part['address']:08X}", _number(part["bytes"])) for part in report["segments"]]
-    title = f"{report['board']} ({report['status']}), by {report['method']}"
-    yield _table(title, ("address", "bytes"), rows, left=(0,))
+    yield Text(f"{report['board']} ({report['status']}), by {report['method']}")
+    yield _table("", ("address", "bytes"), rows, left=(0,))
     for command in report["commands"]:
         yield Text(shlex.join(command))
     if report["to"]:

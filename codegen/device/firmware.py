@@ -16,7 +16,7 @@ def build_firmware(
 
     Args:
         output: The model.
-        place: Name of a board or core; empty for those that the folder is for.
+        place: Name of a board or core.
         program: A key of ``PROGRAMS``.
         work: Folder for the build; is made.
         check: The checking build, which also tells the CRC-32 of every layer.

@@ -86,7 +86,7 @@ class Method:
 def _pyocd(board: Board, image: Path, segments: tuple[Segment, ...]) -> list[Command]:
     target = ("--target", board.flash.pyocd or "")
     first = f"0x{segments[0].address:08X}"
-    compare = f"halt; compare {first} {image}; reset"
+    compare = f'halt; compare {first} "{image}"; reset'
     return [
         ("pyocd", "load", *target, "--base-address", first, "--format", "bin", str(image)),
         ("pyocd", "commander", *target, "--command", compare),
@@ -120,7 +120,7 @@ METHODS: Mapping[str, Method] = {
         ".bin",
         lambda board: board.flash.pyocd is not None,
         _pyocd,
-        "install it with: pip install 'thumbnet[flash]'",
+        "install it with: pip install pyocd",
         "is the probe plugged in (pyocd list), and is the chip known (pyocd pack install CHIP)?",
         expects=" bytes match",
     ),

@@ -18,7 +18,7 @@ from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Int8Array
 from codegen.output import Output
 from codegen.qemu import describe_fault
-from codegen.targets import board_and_core
+from codegen.targets import board_and_core, emulated_place
 
 DEFAULT_BAUD = 115200
 KINDS = ("serial", "qemu-serial")
@@ -57,6 +57,7 @@ def open_device(output: Output, target: str, work: Path, check: bool) -> Iterato
         with SerialPort(path, int(baud or DEFAULT_BAUD)) as port:
             yield _checked(Device(port), output)
         return
+    place = place or emulated_place(output)
     elf = build_firmware(output, place, "serial", work / "build", check)
     board, _ = board_and_core(output, place)
     with emulated(board, elf) as path, SerialPort(path) as port:

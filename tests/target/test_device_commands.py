@@ -55,7 +55,7 @@ def test_verify_over_the_serial_port_finds_a_wrong_byte(out: Path, tmp_path: Pat
     shutil.copytree(out, copy)
     weights = copy / f"{NAME}_weights.c"
     text, count = re.subn(
-        r"(_4_bias\[\d+\] TABLES = \{\s+)", r"\g<1>1000000 + ", weights.read_text("ascii"), count=1
+        r"(_4_table\[\d+\] TABLES = \{\s+)", r"\g<1>1000000 + ", weights.read_text("ascii"), count=1
     )
     assert count == 1
     weights.write_text(text, encoding="ascii")

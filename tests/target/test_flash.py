@@ -99,7 +99,7 @@ def test_the_commands_of_each_method(tmp_path: Path) -> None:
     target = ("--target", "stm32l4r5zitx")
     assert plan_flash(board, elf).commands == (
         ("pyocd", "load", *target, "--base-address", "0x08000000", "--format", "bin", image),
-        ("pyocd", "commander", *target, "--command", f"halt; compare 0x08000000 {image}; reset"),
+        ("pyocd", "commander", *target, "--command", f'halt; compare 0x08000000 "{image}"; reset'),
     )
     scripts = ("-f", "interface/stlink.cfg", "-f", "target/stm32l4x.cfg")
     assert plan_flash(board, elf, "openocd").commands == (

@@ -15,12 +15,14 @@ from codegen import simulate
 from codegen.boards import CORES, load_board
 from codegen.build import build_target
 from codegen.device.emulated import emulated
+from codegen.device.flash import plan_flash, write_flash
 from codegen.device.port import SerialPort
 from codegen.emit import write_model
 from codegen.ir import Graph, Int8Array
 from codegen.plan import make_plan
 from codegen.preprocess import to_int8
 from tests.target.test_firmware import TINY, needs_qemu
+from tests.target.test_flash import free_port, wait_for
 from tests.tiny_graphs import TINY as GRAPHS
 
 BOARD = "mps2_an386"
@@ -77,6 +79,20 @@ def results(line: str) -> list[float]:
     found = re.fullmatch(r"m-results-\[(-?\d+\.\d{3}(?:,-?\d+\.\d{3})*)\]", line)
     assert found, line
     return [float(value) for value in found[1].split(",")]
+
+
+@needs_qemu
+def test_what_it_says_after_a_reset(tmp_path: Path) -> None:
+    board = load_board(BOARD)
+    core = CORES[board.core]
+    elf = build_target(TINY, "tiny", board, core, tmp_path, False, program="mlperf", werror=True)
+    gdb = free_port()
+    server = ("-S", "-gdb", f"tcp:127.0.0.1:{gdb}")
+    with emulated(board, None, server) as path, SerialPort(path) as port:
+        wait_for(gdb)
+        time.sleep(2.0)  # QEMU looks once a second whether its pseudo-terminal was opened
+        write_flash(plan_flash(board, elf, "gdb", f"127.0.0.1:{gdb}"))
+        assert Monitor(port).answer() == ["m-init-done"]
 
 
 @needs_qemu
