@@ -11,6 +11,7 @@
 
 #include "board.h"
 #include "clock.h"
+#include "decimal.h"
 #include "thumbnet_model.h"
 #include "uart.h"
 
@@ -36,14 +37,8 @@ static uint32_t expected; /* bytes of the input that is being loaded */
 static uint32_t loaded;   /* of which so many are there */
 
 static void put_number(uint64_t value) {
-    char text[21];
-    char *digit = text + sizeof text - 1;
-    *digit = '\0';
-    do {
-        *--digit = (char)('0' + (int)(value % 10u));
-        value /= 10u;
-    } while (value != 0);
-    board_text(digit);
+    char text[DECIMAL_BYTES];
+    board_text(decimal(text, value));
 }
 
 static void put_line(const char *text) {
