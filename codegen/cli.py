@@ -173,6 +173,13 @@ def compile_(
         str | None,
         typer.Option(help="Board it must fit on; see `thumbnet boards`."),
     ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(
+            help="Memories of the board chosen by hand: weights=REGION,arena=REGION. Left out, the "
+            "first one with room."
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(help="Prefix of files and C names."),
@@ -284,7 +291,10 @@ def compile_(
     """Turn an ONNX MobileNet into an int8 C program."""
     if core and board:
         raise typer.BadParameter("give --core or --board, not both: a board has its core")
+    if place and not board:
+        raise typer.BadParameter("--place needs --board, whose memories it names")
     from codegen import flow, tables
+    from codegen.linker import parse_placement
     from codegen.preprocess import parse_preprocess
     from codegen.quant.pipeline import QuantOptions
 
@@ -312,6 +322,7 @@ def compile_(
         limit=images,
         build=not no_build,
         force=force,
+        place=parse_placement(place) if place else {},
         emit_qdq=emit_qdq,
     )
     with ProgressBar() as progress:

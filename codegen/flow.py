@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class CompileOptions:
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
+        place: Regions of ``board`` chosen by hand, as in ``codegen.linker.plan_layout``.
         emit_qdq: Also write the int8 network as an ONNX file, NAME_qdq.onnx.
     """
 
@@ -79,6 +80,7 @@ class CompileOptions:
     limit: int = 100
     build: bool = True
     force: bool = False
+    place: Mapping[str, str] = field(default_factory=dict)
     emit_qdq: bool = False
 
 
@@ -106,6 +108,7 @@ class CompileReport:
             "name": self.name,
             "core": self.core,
             "board": self.options.board,
+            "place": dict(self.options.place),
             "out": str(self.options.out),
             "optimize": self.options.optimize,
             "flash_budget": self.flash_budget,
@@ -192,7 +195,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         if options.emit_qdq:
             write_qdq(graph, folder / f"{name}_qdq.onnx")
         constants = constant_bytes(write_model(plan, name, folder))
-        layout = check_fit(plan, constants, board, required=options.board is not None)
+        layout = check_fit(plan, constants, board, options.board is not None, options.place)
         if layout:
             write_firmware(folder, name, board, core, layout)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from codegen.boards import Board, Core, list_boards, load_board, load_core
@@ -32,6 +33,12 @@ def emulated_place(output: Output) -> str:
     """Where an output folder is emulated: on its board if QEMU has it, else on its core's."""
     board = output.report.get("board")
     return str(board) if board and load_board(board).qemu_machine else output.core
+
+
+def placement(output: Output, board: Board) -> Mapping[str, str]:
+    """Regions that were chosen by hand for the board that an output folder is for."""
+    place: dict[str, str] = output.report.get("place", {})
+    return place if output.report.get("board") == board.name else {}
 
 
 def sources_for(output: Output, core: Core, work: Path) -> Path:

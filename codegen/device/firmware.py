@@ -6,7 +6,7 @@ from pathlib import Path
 
 from codegen.build import build_target
 from codegen.output import Output
-from codegen.targets import board_and_core, sources_for
+from codegen.targets import board_and_core, placement, sources_for
 
 
 def build_firmware(
@@ -29,5 +29,6 @@ def build_firmware(
     work.mkdir(parents=True, exist_ok=True)
     sources = sources_for(output, core, work)
     return build_target(
-        sources, output.name, board, core, work, check, program=program, defines=defines
-    )
+        sources, output.name, board, core, work, check,
+        program=program, place=placement(output, board), defines=defines,
+    )  # fmt: skip

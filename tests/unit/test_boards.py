@@ -10,7 +10,7 @@ import pytest
 
 from codegen.boards import CORES, list_boards, load_board, load_core, read_board
 from codegen.errors import ThumbnetError
-from codegen.linker import Layout, Need, linker_script, plan_layout
+from codegen.linker import Layout, Need, linker_script, parse_placement, plan_layout
 from codegen.resources import resource
 
 K = 1024
@@ -203,3 +203,29 @@ def test_what_does_not_fit_is_told_with_its_bytes(need: Need, message: str) -> N
 def test_stack_size_can_be_chosen() -> None:
     layout = plan_layout(load_board("microbit"), SMALL, stack_bytes=1536)
     assert ". += 1536;" in linker_script(load_board("microbit"), layout)
+
+
+def test_weights_and_arena_can_be_placed_by_hand() -> None:
+    board = load_board("nucleo_h743zi")
+    assert plan_layout(board, SMALL).arena == "DTCM"
+    layout = plan_layout(board, SMALL, place=parse_placement("arena = AXI_SRAM, weights=FLASH"))
+    assert (layout.weights, layout.arena) == ("FLASH", "AXI_SRAM")
+    assert "*(.bss.thumbnet_arena)\n    } > AXI_SRAM" in linker_script(board, layout)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "arena", "arena=", "stack=DTCM", "arena=A,arena=B", "arena=A,"]
+)
+def test_a_placement_that_is_not_understood_is_told(text: str) -> None:
+    with pytest.raises(ThumbnetError, match="write weights=REGION"):
+        parse_placement(text)
+
+
+def test_a_region_that_the_board_has_not_or_that_is_full_is_told() -> None:
+    board = load_board("nucleo_h743zi")
+    with pytest.raises(ThumbnetError, match=r"cannot lie in 'FLASH'.*are DTCM, AXI_SRAM"):
+        plan_layout(board, SMALL, place={"arena": "FLASH"})
+    large = Need(code=8 * K, weights=16 * K, variables=64, arena=200 * K)
+    assert plan_layout(board, large).arena == "AXI_SRAM"
+    with pytest.raises(ThumbnetError, match=r"arena need 204800 bytes, .* are left in DTCM"):
+        plan_layout(board, large, place={"arena": "DTCM"})
