@@ -40,12 +40,13 @@ PROGRAMS: Mapping[str, Program] = {
     "serial": Program(
         "answers thumbnet over the serial port",
         ("serial/serial", "serial/frame", "serial/clock", "startup/stack"),
-        ("THUMBNET_TIMED",),
+        ("THUMBNET_TIMED", "THUMBNET_STANDALONE"),
         serial=True,
     ),
     "mlperf": Program(
         "answers the runner of MLPerf Tiny over the serial port",
         ("mlperf/monitor", "serial/clock"),
+        ("THUMBNET_STANDALONE",),
         serial=True,
     ),
 }

@@ -66,11 +66,9 @@ def monitor(sources: Path, name: str, folder: Path, *defines: str) -> Iterator[M
     )
     with emulated(board, elf) as path, SerialPort(path) as port:
         asked = Monitor(port)
-        # What a board says after its reset comes before QEMU's pseudo-terminal is connected.
-        port.write(b"%")
-        asked.answer()
-        time.sleep(0.2)
-        while port.read(0.2):
+        # What it says after its reset may come before QEMU's pseudo-terminal is connected, or not.
+        port.write(b"begin%")
+        while "e-[Unknown command: begin]" not in asked.answer():
             pass
         yield asked
 
