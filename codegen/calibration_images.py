@@ -6,14 +6,18 @@ odd about the pictures is said, by name; what makes calibration pointless is an 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codegen.errors import ThumbnetError
-from codegen.images import Images, some
+from codegen.images import decode, is_smaller, is_transparent, open_pictures, some
+from codegen.ir import Preprocess, Shape
+from codegen.preprocess import Pixels
+
+Names = tuple[str, ...]
 
 FEWEST = 8
 """Fewer pictures than this are warned of."""
@@ -22,54 +26,74 @@ _GREY_SHARE = 0.5
 """Collections of photographs hold grey ones too; where they are the most, something is wrong."""
 
 
-def calibration_warnings(images: Images, source: Path) -> tuple[str, ...]:
-    """What is odd about pictures that a network is to be calibrated with.
+def calibration_images(
+    source: Path, shape: Shape, preprocess: Preprocess, limit: int
+) -> tuple[Pixels, tuple[str, ...]]:
+    """Pictures that a network is to be calibrated with, and what is odd about them.
 
     Args:
-        images: The pictures.
-        source: Where they come from, for the messages.
+        source: A folder, .zip, .npz or one picture file.
+        shape: ``(H, W, C)`` of the network's input.
+        preprocess: Its resize rule and channel order are applied; its numbers are not.
+        limit: At most so many pictures.
 
     Returns:
-        One sentence for each oddity, with the names of the first pictures that have it.
+        uint8 [N, H, W, C], and one sentence for each oddity, with the names of the first pictures
+        that have it.
 
     Raises:
-        ThumbnetError: Every picture is of one colour: there is nothing to take ranges from.
+        ThumbnetError: As ``open_pictures``, a picture cannot be read, or every one is of one
+            colour: there is nothing to take ranges from.
     """
-    flat = _named(images, _one_colour(images))
-    if len(flat) == len(images.names):
+    with open_pictures(source, shape, preprocess, limit) as pictures:
+        names = pictures.names
+        encoded = pictures.encoded(range(len(names)))
+        pixels = decode(pictures.where, names, encoded, shape, preprocess)
+        transparent = _named(names, map(is_transparent, encoded))
+        enlarged = _named(names, (is_smaller(picture, shape) for picture in encoded))
+    flat = _named(names, _one_colour(pixels))
+    if len(flat) == len(names):
         raise ThumbnetError(
             f"{source}: every calibration picture is of one colour ({some(flat)}); ranges taken "
             "from them would make a useless network. Give about 100 typical pictures"
         )
-    return tuple(_oddities(images, source, flat))
+    grey = _named(names, _grey(pixels))
+    return pixels, tuple(_oddities(source, names, shape, flat, grey, transparent, enlarged))
 
 
-def _oddities(images: Images, source: Path, flat: tuple[str, ...]) -> Iterator[str]:
-    count = len(images.names)
+def _oddities(
+    source: Path,
+    names: Names,
+    shape: Shape,
+    flat: Names,
+    grey: Names,
+    transparent: Names,
+    enlarged: Names,
+) -> Iterator[str]:
+    count = len(names)
     if count < FEWEST:
         yield (
-            f"{source}: only {_pictures(count)} to calibrate with ({some(images.names)}): the "
+            f"{source}: only {_pictures(count)} to calibrate with ({some(names)}): the "
             "ranges may be far off. Give about 100."
         )
     if flat:
         yield f"{source}: {len(flat)} of {count} pictures are of one colour: {some(flat)}."
-    grey = _named(images, _grey(images))
     if len(grey) >= _GREY_SHARE * count:
         yield (
             f"{source}: {len(grey)} of {count} pictures are grey, and the network takes colours: "
             f"{some(grey)}. Ranges will be too small for coloured pictures."
         )
-    if images.transparent:
+    if transparent:
         yield (
-            f"{source}: {len(images.transparent)} of {count} pictures are transparent and are "
-            f"laid over black: {some(images.transparent)}."
+            f"{source}: {len(transparent)} of {count} pictures are transparent and are "
+            f"laid over black: {some(transparent)}."
         )
-    if images.enlarged:
-        height, width = images.pixels.shape[1:3]
+    if enlarged:
+        height, width, _ = shape
         yield (
-            f"{source}: {len(images.enlarged)} of {count} pictures are smaller than the network's "
+            f"{source}: {len(enlarged)} of {count} pictures are smaller than the network's "
             f"input of {height}x{width} and are enlarged, which blurs them: "
-            f"{some(images.enlarged)}."
+            f"{some(enlarged)}."
         )
 
 
@@ -77,17 +101,16 @@ def _pictures(count: int) -> str:
     return "1 picture" if count == 1 else f"{count} pictures"
 
 
-def _named(images: Images, which: NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(name for name, chosen in zip(images.names, which, strict=True) if chosen)
+def _named(names: Names, which: Iterable[bool]) -> Names:
+    return tuple(name for name, chosen in zip(names, which, strict=True) if chosen)
 
 
-def _one_colour(images: Images) -> NDArray[np.bool_]:
-    first = images.pixels[:, :1, :1]
-    return np.asarray((images.pixels == first).all(axis=(1, 2, 3)))
+def _one_colour(pixels: Pixels) -> NDArray[np.bool_]:
+    first = pixels[:, :1, :1]
+    return np.asarray((pixels == first).all(axis=(1, 2, 3)))
 
 
-def _grey(images: Images) -> NDArray[np.bool_]:
+def _grey(pixels: Pixels) -> NDArray[np.bool_]:
     """Pictures whose channels are all the same; none where there is one channel only."""
-    pixels = images.pixels
     same = (pixels == pixels[..., :1]).all(axis=(1, 2, 3))
     return np.asarray(same & (pixels.shape[3] > 1))

@@ -236,8 +236,7 @@ def evaluate_part(
     integer = networks.integer(pixels).reshape(len(names), -1)
     q = graph.output_tensor.q
     assert q is not None
-    values = (integer.astype(np.float32) - q.zero_point) * np.float32(q.scale)
-    error = float(np.abs(values - real).sum(dtype=np.float64))
+    error = float(np.abs(q.real(integer) - real).sum(dtype=np.float64))
     return Part(index, _largest(real), _largest(integer), error)
 
 

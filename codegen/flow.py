@@ -13,13 +13,12 @@ import numpy as np
 
 from codegen.advice import nearest_that_fits
 from codegen.boards import DEFAULT_CORE, Board, Core, load_board, load_core
-from codegen.calibration_images import calibration_warnings
+from codegen.calibration_images import calibration_images
 from codegen.cmodel import c_identifier
 from codegen.emit import ConstantBytes, constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
 from codegen.fit import CODE_ESTIMATE, check_fit
 from codegen.graph_file import FILE_NAME, save_graph
-from codegen.images import load_images
 from codegen.ir import Graph, Preprocess
 from codegen.kernels.base import UNROLL
 from codegen.linker import Layout
@@ -38,7 +37,7 @@ from codegen.quant.layer_errors import (
     layer_errors,
     report_pixels,
     sensitivity,
-    wide_gain,
+    with_wide_depthwise,
 )
 from codegen.quant.pipeline import Quantized, QuantOptions, keep_quantization, quantize_model
 from codegen.quant.quantize import unscaled
@@ -314,9 +313,9 @@ def _quantized(
             + _why_calibrate(imported, graph, wanted)
         )
     shape = graph.input_tensor.shape
-    images = load_images(source, shape, graph.preprocess, options.limit)
-    warnings += calibration_warnings(images, source)
-    return quantize_model(imported, graph, images.pixels, options.quantization, progress)
+    pixels, notes = calibration_images(source, shape, graph.preprocess, options.limit)
+    warnings += notes
+    return quantize_model(imported, graph, pixels, options.quantization, progress)
 
 
 def _errors(
@@ -327,15 +326,15 @@ def _errors(
     pixels = report_pixels(real, quantized.pixels)
     if not len(pixels):
         return {"errors": [], "sensitivity": []}
-    errors = layer_errors(real, graph, pixels, progress)
-    kept = "kept" in quantized.document
-    if not kept and not options.quantization.wide_depthwise:
-        now, wide = wide_gain(real, graph, pixels)
-        if wide >= now + WORTHWHILE:
-            warnings.append(
-                "Depthwise weights of 16 bits would bring the output from "
-                f"{now:.1f} to {wide:.1f} dB (signal to noise): try --wide-depthwise."
-            )
+    may_widen = "kept" not in quantized.document and not options.quantization.wide_depthwise
+    others = (with_wide_depthwise(real, graph),) if may_widen else ()
+    errors, *wide = layer_errors(real, (graph, *others), pixels, progress)
+    if wide and wide[0][-1].sqnr >= errors[-1].sqnr + WORTHWHILE:
+        warnings.append(
+            "Depthwise weights of 16 bits would bring the output from "
+            f"{errors[-1].sqnr:.1f} to {wide[0][-1].sqnr:.1f} dB (signal to noise): try "
+            "--wide-depthwise."
+        )
     alone = sensitivity(real, graph, pixels, progress) if options.sensitivity else ()
     return {
         "errors": [{**vars(error), "sqnr": _finite(error.sqnr)} for error in errors],

@@ -64,15 +64,11 @@ class Images:
         pixels: uint8 [N, H, W, C], in the channel order of the preprocessing.
         names: N file names relative to the source (``FILE[index]`` for an npz).
         labels: int64 [N] class numbers, None if they were not asked for or there are none.
-        transparent: Names of those that let something through.
-        enlarged: Names of those that are smaller than the network's input.
     """
 
     pixels: Pixels
     names: tuple[str, ...]
     labels: NDArray[np.int64] | None = None
-    transparent: tuple[str, ...] = ()
-    enlarged: tuple[str, ...] = ()
 
 
 Encoded = bytes | Pixels
@@ -119,14 +115,7 @@ class Pictures:
         """
         encoded = self.encoded(range(len(self.names)))
         pixels = decode(self.where, self.names, encoded, self.shape, self.preprocess)
-        named = tuple(zip(self.names, encoded, strict=True))
-        return Images(
-            pixels,
-            self.names,
-            self.labels,
-            tuple(name for name, picture in named if _is_transparent(picture)),
-            tuple(name for name, picture in named if _is_smaller(picture, self.shape)),
-        )
+        return Images(pixels, self.names, self.labels)
 
 
 def decode(
@@ -300,7 +289,8 @@ def some(names: Sequence[str], separator: str = ", ") -> str:
     return separator.join(names[:_SHOWN]) + more
 
 
-def _is_transparent(picture: Encoded | ThumbnetError) -> bool:
+def is_transparent(picture: Encoded | ThumbnetError) -> bool:
+    """True if a picture, one that can be decoded, lets something through."""
     if not isinstance(picture, bytes):
         return False
     with Image.open(io.BytesIO(picture)) as opened:
@@ -310,7 +300,8 @@ def _is_transparent(picture: Encoded | ThumbnetError) -> bool:
     return bool(alpha != (255, 255))
 
 
-def _is_smaller(picture: Encoded | ThumbnetError, shape: Shape) -> bool:
+def is_smaller(picture: Encoded | ThumbnetError, shape: Shape) -> bool:
+    """True if a picture, one that can be decoded, has fewer rows or columns than ``shape``."""
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as opened:
             width, height = opened.size

@@ -35,6 +35,10 @@ class QParams:
         """The largest ``|q - zero_point|`` that an int8 value can have."""
         return max(INT8_MAX - self.zero_point, self.zero_point - INT8_MIN)
 
+    def real(self, values: Int8Array) -> FloatArray:
+        """The real numbers, float32, that int8 values stand for, any shape."""
+        return np.asarray((values.astype(np.float32) - self.zero_point) * np.float32(self.scale))
+
 
 @dataclass(frozen=True)
 class Tensor:

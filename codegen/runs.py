@@ -156,7 +156,7 @@ def simulate_model(
         names=loaded.names,
         classes=outputs.argmax(axis=1),
         outputs=outputs,
-        probabilities=((outputs.astype(np.float32) - q.zero_point) * np.float32(q.scale)),
+        probabilities=q.real(outputs),
         labels=graph.classes,
         tensors={name: kept[name] for name in tensors},
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codegen import simulate
 from codegen.ir import FloatArray, Graph, Int8Array, Node, QParams
@@ -73,23 +72,27 @@ def report_pixels(graph: Graph, pixels: Pixels) -> Pixels:
 
 
 def layer_errors(
-    real: Graph, integer: Graph, pixels: Pixels, progress: Progress = silent
-) -> tuple[LayerError, ...]:
-    """Of every layer's output, all layers before it being int8 too.
+    real: Graph, integers: Sequence[Graph], pixels: Pixels, progress: Progress = silent
+) -> tuple[tuple[LayerError, ...], ...]:
+    """Of every layer's output, all layers before it being int8 too, for each of some int8 graphs.
 
     Args:
         real: The float graph.
-        integer: Its int8 graph, with the same tensors.
+        integers: Its int8 graphs, with the same tensors and the same quantization of the input.
         pixels: uint8 [N, H, W, C].
         progress: Told the pictures done.
     """
-    sums = {node.output: _Sums() for node in real.nodes}
-    for index, (image, x) in enumerate(_inputs(integer, pixels), start=1):
-        wanted, found = run_float(real, image), simulate.trace(integer, x)
-        for name, total in sums.items():
-            total.add(wanted[name], _real(found[name], integer.tensors[name].q))
+    sums = [{node.output: _Sums() for node in real.nodes} for _ in integers]
+    for index, (image, x) in enumerate(_inputs(integers[0], pixels), start=1):
+        wanted = run_float(real, image)
+        for integer, totals in zip(integers, sums, strict=True):
+            found = simulate.trace(integer, x)
+            for name, total in totals.items():
+                total.add(wanted[name], _q(integer, name).real(found[name]))
         progress("measuring errors", index, len(pixels))
-    return tuple(_layer_error(node, sums[node.output]) for node in real.nodes)
+    return tuple(
+        tuple(_layer_error(node, totals[node.output]) for node in real.nodes) for totals in sums
+    )
 
 
 def sensitivity(
@@ -113,7 +116,7 @@ def sensitivity(
             qs = tuple(_q(integer, name) for name in node.inputs)
             known = {real.input: image, **values}
             xs = tuple(_quantized(known[name], q) for name, q in zip(node.inputs, qs, strict=True))
-            changed = {node.output: _real(node.run_int(xs, qs), _q(integer, node.output))}
+            changed = {node.output: _q(integer, node.output).real(node.run_int(xs, qs))}
             sums[index].add(values[real.output], _rest(real, index + 1, known, changed))
             progress(
                 "quantizing layers alone", done * len(sums) + index + 1, len(images) * len(sums)
@@ -122,13 +125,12 @@ def sensitivity(
     return tuple(sorted(found, key=lambda layer: layer[1]))
 
 
-def wide_gain(real: Graph, integer: Graph, pixels: Pixels) -> tuple[float, float]:
-    """SQNR of the output in dB, as it is and with depthwise weights of 16 bits.
+def with_wide_depthwise(real: Graph, integer: Graph) -> Graph:
+    """The int8 graph with depthwise weights of 16 bits, rounded to the nearest step.
 
     Args:
         real: The float graph.
         integer: Its int8 graph, with the same tensors.
-        pixels: uint8 [N, H, W, C].
     """
     qs = {name: _q(integer, name) for name in integer.tensors}
     weights = {
@@ -136,17 +138,11 @@ def wide_gain(real: Graph, integer: Graph, pixels: Pixels) -> tuple[float, float
         for node in real.nodes
         if isinstance(node, Depthwise)
     }
-    wide = tuple(
+    nodes = tuple(
         integer_node(real, before, qs, weights) if before.output in weights else node
         for before, node in zip(real.nodes, integer.nodes, strict=True)
     )
-    sums = (_Sums(), _Sums())
-    for image, x in _inputs(integer, pixels):
-        wanted = run_float(real, image)[real.output]
-        for total, nodes in zip(sums, (integer.nodes, wide), strict=True):
-            graph = Graph("", integer.tensors, nodes, integer.input, integer.output)
-            total.add(wanted, _real(simulate.run(graph, x), qs[integer.output]))
-    return sums[0].sqnr, sums[1].sqnr
+    return replace(integer, nodes=nodes)
 
 
 def _layer_error(node: Node, sums: _Sums) -> LayerError:
@@ -182,8 +178,3 @@ def _q(graph: Graph, name: str) -> QParams:
 
 def _quantized(values: FloatArray, q: QParams) -> Int8Array:
     return np.asarray(np.clip(np.rint(values / q.scale) + q.zero_point, -128, 127), np.int8)
-
-
-def _real(values: Int8Array, q: QParams | None) -> NDArray[np.float32]:
-    assert q is not None
-    return np.asarray((values.astype(np.float32) - q.zero_point) * np.float32(q.scale))

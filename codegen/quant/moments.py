@@ -64,9 +64,14 @@ class Moments:
 
     def times(self, weight: Matrix) -> Matrix:
         """``weight [C, n]`` times the covariance that it meets."""
-        if len(self.covariance) == 1:
-            return np.asarray(weight @ self.covariance[0])
-        return np.asarray(np.einsum("ci,cij->cj", weight, self.covariance))
+        return times(weight, self.covariance)
+
+
+def times(weight: Matrix, matrices: NDArray[np.float64]) -> Matrix:
+    """Each row of ``weight [C, n]`` times its matrix: one for all, or one a row [G, n, m]."""
+    if len(matrices) == 1:
+        return np.asarray(weight @ matrices[0])
+    return np.asarray(np.einsum("ci,cij->cj", weight, matrices))
 
 
 def moments(node: Layer, batches: Iterable[Batch], q: QParams, deviation: NDArray[Any]) -> Moments:
@@ -84,8 +89,7 @@ def moments(node: Layer, batches: Iterable[Batch], q: QParams, deviation: NDArra
     count = 0
     sums: list[NDArray[np.float64]] = []
     for x, y in batches:
-        real = (x.astype(np.float32) - np.float32(q.zero_point)) * np.float32(q.scale)
-        windows, wanted = _windows(node, real, y)
+        windows, wanted = _windows(node, q.real(x), y)
         margin = MARGIN * deviation[:, None]
         inside = (wanted > node.bounds.lo - margin) & (wanted < node.bounds.hi + margin)
         active = inside.astype(np.float32)

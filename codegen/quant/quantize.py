@@ -37,7 +37,7 @@ from codegen.quant.fixed import (
 )
 from codegen.quant.neighbours import join_scales, product_scale, useful_range
 from codegen.quant.ranges import Range
-from codegen.quant.refusal import refuse as _refuse
+from codegen.quant.refusal import refuse
 from codegen.quant.scales import WEIGHT_MAX, activation_qparams, quantized_bounds
 from codegen.quant.weights import Convolution, LayerWeights, from_rows, nearest, rows, wide_nearest
 
@@ -184,10 +184,10 @@ def _proved(
     """The layer with its weights in as few bits as hold them, if no sum can overflow."""
     worst = largest_sum(weight, bias, requant.shift)
     if worst >= ACCUMULATOR_LIMIT:
-        raise _refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
+        raise refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
     largest = int(np.abs(weight).max())
     if largest > np.iinfo(np.int16).max:
-        raise _refuse(node, f"a weight is {largest:,} steps and does not fit 16 bits")
+        raise refuse(node, f"a weight is {largest:,} steps and does not fit 16 bits")
     narrow = largest <= WEIGHT_MAX
     height, width = node.kernel
     if (
@@ -195,7 +195,7 @@ def _proved(
         and narrow
         and height * width * 256 * WEIGHT_MAX >= FLOAT32_EXACT
     ):
-        raise _refuse(node, f"its {height}x{width} kernel has more than 500 positions")
+        raise refuse(node, f"its {height}x{width} kernel has more than 500 positions")
     return replace(
         node,
         weight=from_rows(node, weight.astype(np.int8 if narrow else np.int16)),
@@ -216,20 +216,20 @@ def _add(graph: Graph, node: Add, qs: QMap) -> Node:
             lo, hi = quantized_bounds(node.bounds, qy)
             requant = AddRequant(ka, kb, shift, qy.zero_point, lo, hi)
             return replace(node, bounds=NO_BOUNDS, requant=requant)
-    raise _refuse(node, f"its inputs' scales are {max(ratios):.0f} times its output's")
+    raise refuse(node, f"its inputs' scales are {max(ratios):.0f} times its output's")
 
 
 def _avgpool(graph: Graph, node: AvgPool, qs: QMap) -> Node:
     q_in, q_out = qs[node.inputs[0]], qs[node.output]
     area = node.kernel[0] * node.kernel[1]
     if area * 256 >= FLOAT32_EXACT:
-        raise _refuse(node, f"its window has {area:,} elements, more than 65,535")
+        raise refuse(node, f"its window has {area:,} elements, more than 65,535")
     counts = np.array(node.counts(graph.shapes(node)[0]), np.float64)
     if not counts.all():
-        raise _refuse(node, "a window lies wholly in the padding")
+        raise refuse(node, "a window lies wholly in the padding")
     multiplier, shift = multipliers(q_in.scale / q_out.scale / counts)
     if area * 256 << shift >= ACCUMULATOR_LIMIT:
-        raise _refuse(
+        raise refuse(
             node, f"its input's scale is {q_in.scale / q_out.scale:.0f} times its output's"
         )
     lo, hi = quantized_bounds(node.bounds, q_out)
@@ -241,7 +241,7 @@ def _softmax(graph: Graph, node: Softmax, qs: QMap) -> Node:
     channels, q = graph.tensors[node.output].shape[2], qs[node.output]
     steps = round(1.0 / q.scale)
     if not 0 < steps < 2**16:
-        raise _refuse(node, f"the scale of its output, {q.scale:g}, is none for shares of 1")
+        raise refuse(node, f"the scale of its output, {q.scale:g}, is none for shares of 1")
     table = Softmax.make_table(qs[node.inputs[0]].scale, channels, steps)
     return replace(node, table=table, steps=steps, zero_point=q.zero_point)
 

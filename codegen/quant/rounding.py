@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.quant.moments import Moments
+from codegen.quant.moments import Moments, times
 from codegen.quant.scales import WEIGHT_MAX
 from codegen.quant.weights import Matrix, on_grid
 
@@ -74,7 +74,7 @@ def adaptive(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> ND
     matrix = damped(moments)
     integers = on_grid(weight, scale).astype(np.float64)
     taps = weight.shape[1]
-    gradient = _times(integers - weight / scale[:, None], matrix)
+    gradient = times(integers - weight / scale[:, None], matrix)
     for _ in range(SWEEPS):
         moved = False
         for start in range(0, taps, BLOCK):
@@ -82,7 +82,7 @@ def adaptive(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> ND
             change = _descend(integers[:, block], gradient[:, block], matrix[:, block, block])
             if change.any():
                 moved = True
-                gradient += _times(change, matrix[:, block])
+                gradient += times(change, matrix[:, block])
         if not moved:
             break
     return integers.astype(np.int64)
@@ -117,13 +117,7 @@ def damped(moments: Moments) -> NDArray[np.float64]:
 
 def objective(error: Matrix, moments: Moments) -> NDArray[np.float64]:
     """Mean squared error of each output channel for errors [C, n] of its weights: float64 [C]."""
-    return np.asarray((error * _times(error, damped(moments))).sum(axis=1))
-
-
-def _times(rows: Matrix, matrix: NDArray[np.float64]) -> Matrix:
-    if len(matrix) == 1:
-        return np.asarray(rows @ matrix[0])
-    return np.asarray(np.einsum("ci,cij->cj", rows, matrix))
+    return np.asarray((error * times(error, damped(moments))).sum(axis=1))
 
 
 def _mean_variance(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
