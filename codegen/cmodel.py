@@ -468,16 +468,13 @@ def _comment(text: str) -> str:
 
 
 def _port(graph: Graph, name: str) -> Port:
-    tensor = graph.tensors[name]
-    assert tensor.q is not None
-    return Port(tensor.shape, tensor.size, f"{tensor.q.scale:.9g}f", tensor.q.zero_point)
+    tensor, q = graph.tensors[name], graph.q(name)
+    return Port(tensor.shape, tensor.size, f"{q.scale:.9g}f", q.zero_point)
 
 
 def _pixel_tables(graph: Graph, name: str) -> ConstArray | None:
     """The int8 value of each pixel value of each channel; None where it is ``pixel - 128``."""
-    q = graph.input_tensor.q
-    assert q is not None
-    table = pixel_table(graph.preprocess, q)
+    table = pixel_table(graph.preprocess, graph.q(graph.input))
     if np.array_equal(table, np.tile(np.arange(-128, 128), (len(table), 1))):
         return None
     if (table == table[0]).all():

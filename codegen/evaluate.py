@@ -234,9 +234,8 @@ def evaluate_part(
     pixels = decode(job.where, names, encoded, graph.input_tensor.shape, graph.preprocess)
     real = networks.real.run(to_float(pixels, graph.preprocess)).reshape(len(names), -1)
     integer = networks.integer(pixels).reshape(len(names), -1)
-    q = graph.output_tensor.q
-    assert q is not None
-    error = float(np.abs(q.real(integer) - real).sum(dtype=np.float64))
+    found = graph.q(graph.output).real(integer)
+    error = float(np.abs(found - real).sum(dtype=np.float64))
     return Part(index, _largest(real), _largest(integer), error)
 
 
@@ -268,9 +267,7 @@ class _Networks:
 
     def integer(self, pixels: Pixels) -> Int8Array:
         """int8 [N, ...], the outputs for uint8 [N, H, W, C] pictures."""
-        q = self.graph.input_tensor.q
-        assert q is not None
-        images = to_int8(pixels, self.graph.preprocess, q)
+        images = to_int8(pixels, self.graph.preprocess, self.graph.q(self.graph.input))
         if self._program is None:
             return simulate.run(self.graph, images)
         with tempfile.TemporaryDirectory(prefix="thumbnet-") as folder:

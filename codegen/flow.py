@@ -276,8 +276,7 @@ def _with_integer_input(
 ) -> Graph:
     """The imported graph of a file whose input is integers; the preprocessing tells which."""
     graph, offset = imported.graph, OFFSETS[np.dtype(imported.input_kind)]
-    q, channels = graph.input_tensor.q, graph.input_tensor.shape[2]
-    assert q is not None
+    q, channels = graph.q(graph.input), graph.input_tensor.shape[2]
     if preprocess is None:
         preprocess = replace(parse_preprocess("raw"), mean=(128.0 - offset,) * 3)
         what = "as they are" if offset else "less 128"

@@ -230,6 +230,12 @@ class Graph:
     def output_tensor(self) -> Tensor:
         return self.tensors[self.output]
 
+    def q(self, tensor: str) -> QParams:
+        """Quantization of a tensor of an integer graph."""
+        q = self.tensors[tensor].q
+        assert q is not None
+        return q
+
     def shapes(self, node: Node) -> tuple[Shape, ...]:
         """Shapes of the inputs of ``node``."""
         return tuple(self.tensors[name].shape for name in node.inputs)

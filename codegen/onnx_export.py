@@ -92,12 +92,6 @@ class _Maker:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
 
-    def q(self, tensor: str) -> QParams:
-        """Quantization of a tensor."""
-        q = self.graph.tensors[tensor].q
-        assert q is not None
-        return q
-
     def real(self, tensor: str) -> str:
         """Name of a tensor's real values before they are rounded."""
         return tensor
@@ -119,7 +113,7 @@ class _Maker:
 
     def quantize(self, tensor: str) -> None:
         """Rounds a tensor's real values."""
-        q = self.q(tensor)
+        q = self.graph.q(tensor)
         scale = self.constant(f"{tensor}/scale", np.float32(q.scale))
         zero = self.constant(f"{tensor}/zero_point", np.int8(q.zero_point))
         rounded = self.op("QuantizeLinear", [self.real(tensor), scale, zero], f"{tensor}/quantized")
@@ -140,7 +134,7 @@ class _Maker:
         if ends == [None, None]:
             self.op(op_type, inputs, output, node.name, **more)
             return
-        q = self.q(node.output)
+        q = self.graph.q(node.output)
         bounds = [
             ""
             if end is None
@@ -182,8 +176,8 @@ def _convolution(maker: _Maker, node: Conv | Depthwise) -> None:
     else:
         weight = node.weight.transpose(2, 3, 0, 1)
         group, weight = len(weight), weight.reshape(-1, 1, *node.kernel)
-    scale = _weight_scale(node.requant, maker.q(node.inputs[0]), maker.q(node.output))
-    bias_scale = scale * np.float32(maker.q(node.inputs[0]).scale)
+    scale = _weight_scale(node.requant, maker.graph.q(node.inputs[0]), maker.graph.q(node.output))
+    bias_scale = scale * np.float32(maker.graph.q(node.inputs[0]).scale)
     inputs = [
         maker.dequantized(node.inputs[0]),
         maker.weight(f"{node.output}/weight", np.ascontiguousarray(weight), scale),
@@ -211,7 +205,7 @@ def _maxpool(maker: _Maker, node: MaxPool) -> None:
 
 
 def _pad(maker: _Maker, node: Pad) -> None:
-    q, output = maker.q(node.inputs[0]), maker.real(node.output)
+    q, output = maker.graph.q(node.inputs[0]), maker.real(node.output)
     pads = node.pads
     amounts = [0, 0, pads.top, pads.left, 0, 0, pads.bottom, pads.right]
     inputs = [

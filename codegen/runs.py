@@ -150,13 +150,11 @@ def simulate_model(
     loaded = load_images(images, graph.input_tensor.shape, graph.preprocess, limit)
     kept = _simulate(graph, loaded.pixels, {graph.output, *tensors}, progress)
     outputs = kept[graph.output].reshape(len(loaded.pixels), -1)
-    q = graph.output_tensor.q
-    assert q is not None
     return SimulateReport(
         names=loaded.names,
         classes=outputs.argmax(axis=1),
         outputs=outputs,
-        probabilities=q.real(outputs),
+        probabilities=graph.q(graph.output).real(outputs),
         labels=graph.classes,
         tensors={name: kept[name] for name in tensors},
     )
@@ -191,8 +189,7 @@ def info_model(path: Path, core: str | None = None, explain: bool = False) -> In
 def _simulate(
     graph: Graph, pixels: Pixels, names: set[str], progress: Progress
 ) -> dict[str, Int8Array]:
-    q = graph.input_tensor.q
-    assert q is not None
+    q = graph.q(graph.input)
     parts = []
     for start in range(0, len(pixels), _CHUNK):
         chunk = to_int8(pixels[start : start + _CHUNK], graph.preprocess, q)

@@ -53,7 +53,7 @@ def _run_chunk(graph: Graph, images: Int8Array, wanted: set[str]) -> dict[str, I
     live = {graph.input: images}
     kept = {name: images for name in wanted & {graph.input}}
     for i, node in enumerate(graph.nodes):
-        qs = tuple(q for name in node.inputs if (q := graph.tensors[name].q))
+        qs = tuple(graph.q(name) for name in node.inputs)
         y = node.run_int(tuple(live[name] for name in node.inputs), qs)
         for name in node.inputs:
             if last_use[name] == i:

@@ -166,8 +166,7 @@ def verify_model(
 def _expected(
     graph: Graph, source: Path | None, random: int, limit: int | None, progress: Progress
 ) -> _Expected:
-    shape, q = graph.input_tensor.shape, graph.input_tensor.q
-    assert q is not None
+    shape, q = graph.input_tensor.shape, graph.q(graph.input)
     if source is not None:
         pixels = load_images(source, shape, graph.preprocess, limit).pixels
         images = to_int8(pixels, graph.preprocess, q)

@@ -82,8 +82,7 @@ def classify(
     """
     output = read_output(out)
     graph = output.graph
-    q, out_q = graph.input_tensor.q, graph.output_tensor.q
-    assert q is not None and out_q is not None
+    q, out_q = graph.q(graph.input), graph.q(graph.output)
     images = load_images(source, graph.input_tensor.shape, graph.preprocess, limit)
     inputs = to_int8(images.pixels, graph.preprocess, q)
     pictures, stack = [], 0

@@ -14,7 +14,7 @@ from codegen.kernels.base import (
     RowPlan,
     raster_distance,
 )
-from codegen.kernels.portable import Portable, epilogue, q_of, row_bytes
+from codegen.kernels.portable import Portable, epilogue, row_bytes
 from codegen.ops import Concat, Lookup, Lrn, Mul, PRelu
 
 
@@ -38,7 +38,7 @@ def _by_pixel(graph: Graph, node: Node, rows: RowPlan) -> Parameters:
         **row_bytes(rows, pixels * channels, pixels * channels),
         "pixels": pixels,
         "channels": channels,
-        "input_zero": q_of(graph, node.inputs[0]).zero_point,
+        "input_zero": graph.q(node.inputs[0]).zero_point,
     }
 
 
@@ -59,7 +59,7 @@ class ConcatKernel(Portable):
             {
                 "slots": slots,
                 "channels": graph.tensors[name].shape[2],
-                "zero": q_of(graph, name).zero_point,
+                "zero": graph.q(name).zero_point,
                 "requant": _multiplied(requant) if requant else None,
             }
             for name, slots, requant in zip(node.inputs, rows.slots_in, node.requants, strict=True)
@@ -104,7 +104,7 @@ class MulKernel(Portable):
         assert isinstance(node, Mul) and node.requant is not None
         height, width, channels = graph.tensors[node.output].shape
         pixels = width * (height if rows.whole else 1)
-        a, b = (q_of(graph, name).zero_point for name in node.inputs)
+        a, b = (graph.q(name).zero_point for name in node.inputs)
         parameters = {
             "slots_a": rows.slots_in[0],
             "slots_b": rows.slots_in[1],

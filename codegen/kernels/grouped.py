@@ -11,7 +11,6 @@ from codegen.kernels.portable import (
     channel_tiles,
     epilogue,
     pack_channels,
-    q_of,
     shapes_of,
     sizes,
     tables,
@@ -44,7 +43,7 @@ class GroupedKernel(Portable):
             "dilation_x": node.dilation[1],
             "channel_tiles": channel_tiles(outputs),
             "weight_type": weight_type(weight),
-            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            "input_zero": graph.q(node.inputs[0]).zero_point,
             **epilogue(node.requant),
         }
         packed = np.stack([pack_channels(group) for group in weight])

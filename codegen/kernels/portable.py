@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import Graph, Node, QParams, Requant, Shape
+from codegen.ir import Graph, Node, Requant, Shape
 from codegen.kernels.base import (
     CArray,
     Kernel,
@@ -27,13 +27,6 @@ from codegen.ops import Add, AvgPool, Conv, Depthwise, GroupedConv, MaxPool, Pad
 
 CHANNEL_TILE = 4
 PIXEL_TILE = 2
-
-
-def q_of(graph: Graph, tensor: str) -> QParams:
-    """Quantization of a tensor of an int8 graph."""
-    q = graph.tensors[tensor].q
-    assert q is not None
-    return q
 
 
 def shapes_of(graph: Graph, node: Node) -> tuple[Shape, Shape]:
@@ -162,7 +155,7 @@ class Pointwise(Portable):
         if not rows.whole:
             pixels = graph.tensors[node.output].shape[1]
         weight = node.weight.reshape(outputs, inputs)
-        zero = q_of(graph, node.inputs[0]).zero_point
+        zero = graph.q(node.inputs[0]).zero_point
         folded = node.bias - zero * weight.astype(np.int64).sum(axis=1)
         parameters = {
             **row_bytes(rows, pixels * inputs, pixels * outputs),
@@ -198,7 +191,7 @@ class DirectConv(Portable):
             **window(node),
             "channel_tiles": channel_tiles(len(node.weight)),
             "weight_type": weight_type(weight),
-            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            "input_zero": graph.q(node.inputs[0]).zero_point,
             **epilogue(node.requant),
         }
         arrays = (CArray("weight", pack_channels(weight)), *tables(node.bias, node.requant))
@@ -223,7 +216,7 @@ class DepthwiseConv(Portable):
             "multiplier": node.multiplier,
             "weight_type": weight_type(node.weight),
             "has_inside": int(node.kernel[0] <= shape[0] and node.kernel[1] <= shape[1]),
-            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            "input_zero": graph.q(node.inputs[0]).zero_point,
             **epilogue(node.requant),
         }
         weight = node.weight.reshape(-1, out[2])
@@ -250,8 +243,8 @@ class AddKernel(Portable):
                 "slots_b": rows.slots_in[1],
                 "slots_out": rows.slots_out,
                 "elements": elements,
-                "a_zero": q_of(graph, node.inputs[0]).zero_point,
-                "b_zero": q_of(graph, node.inputs[1]).zero_point,
+                "a_zero": graph.q(node.inputs[0]).zero_point,
+                "b_zero": graph.q(node.inputs[1]).zero_point,
                 "ka": r.ka,
                 "kb": r.kb,
                 "shift": r.shift,
@@ -281,7 +274,7 @@ class AvgPoolKernel(Portable):
             **sizes(shape, out, rows),
             **window(node),
             "counted": node.counted_size(shape) if node.count_pads else None,
-            "input_zero": q_of(graph, node.inputs[0]).zero_point,
+            "input_zero": graph.q(node.inputs[0]).zero_point,
             "multiplier": int(node.requant.multiplier[0]) if len(node.counts(shape)) == 1 else 0,
             **epilogue(node.requant),
         }
@@ -317,7 +310,7 @@ class PadKernel(Portable):
                 **sizes(*shapes_of(graph, node), rows),
                 "pad_top": node.pads.top,
                 "pad_left": node.pads.left,
-                "fill": node.fill(q_of(graph, node.inputs[0])),
+                "fill": node.fill(graph.q(node.inputs[0])),
             }
         )
 

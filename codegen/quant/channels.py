@@ -37,7 +37,7 @@ from codegen.ops import (
     Softmax,
 )
 from codegen.quant.fixed import ACCUMULATOR_LIMIT, largest_sum
-from codegen.quant.intervals import Interval, input_q, intervals, sums, windows
+from codegen.quant.intervals import Interval, intervals, sums, windows
 
 BoolArray = NDArray[np.bool_]
 _WHOLE = (Softmax, Lrn, GroupedConv)
@@ -148,7 +148,7 @@ def _reads(graph: Graph, node: Conv, found: Mapping[str, Interval]) -> BoolArray
     """Which input channels each output cannot do without: bool [O, I]."""
     x, y = found[node.inputs[0]], found[node.output]
     everywhere = bool(windows(graph, node).all())
-    foldable = x.constant & (everywhere | (x.lo == input_q(graph, node).zero_point))
+    foldable = x.constant & (everywhere | (x.lo == graph.q(node.inputs[0]).zero_point))
     reads = node.weight.any(axis=(1, 2)) & ~foldable
     return np.asarray(reads & ~y.constant[:, None])
 
@@ -167,7 +167,7 @@ def _conv(graph: Graph, node: Conv, found: Mapping[str, Interval], kept: Kept) -
     weight = np.where(constant[:, None, None, None], np.int8(0), node.weight[outputs])
     bias = np.where(constant, sums(graph, node, x).lo[outputs], node.bias[outputs])
 
-    value = x.lo - input_q(graph, node).zero_point
+    value = x.lo - graph.q(node.inputs[0]).zero_point
     value[inputs] = 0
     # Of the columns that go, those with weights are constant wherever a window meets them.
     bias += np.einsum("okli,i->o", weight, value, dtype=np.int64)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import INT8_MAX, INT8_MIN, Graph, Node, QParams, Requant
+from codegen.ir import INT8_MAX, INT8_MIN, Graph, Requant
 from codegen.ops import (
     Add,
     AvgPool,
@@ -90,7 +90,7 @@ def sums(graph: Graph, node: Conv | Depthwise, x: Interval) -> Interval:
     Returns:
         Smallest and largest accumulator of each output channel.
     """
-    x = x.minus(input_q(graph, node).zero_point)
+    x = x.minus(graph.q(node.inputs[0]).zero_point)
     above, below = np.maximum(node.weight, 0), np.minimum(node.weight, 0)
     products = "okli,i->klo" if isinstance(node, Conv) else "klcm,c->klcm"
 
@@ -128,13 +128,6 @@ def _inside(size: int, outputs: int, kernel: int, stride: int, before: int) -> N
     return np.unique((position >= 0) & (position < size), axis=0)
 
 
-def input_q(graph: Graph, node: Node) -> QParams:
-    """Quantization of the first input."""
-    q = graph.tensors[node.inputs[0]].q
-    assert q is not None
-    return q
-
-
 def _anything(channels: int) -> Interval:
     return Interval(np.full(channels, INT8_MIN, np.int64), np.full(channels, INT8_MAX, np.int64))
 
@@ -152,8 +145,7 @@ def _convolution(graph: Graph, node: Conv | Depthwise, xs: tuple[Interval, ...])
 def _add(graph: Graph, node: Add, xs: tuple[Interval, ...]) -> Interval:
     r = node.requant
     assert r is not None
-    qa, qb = (graph.tensors[name].q for name in node.inputs)
-    assert qa is not None and qb is not None
+    qa, qb = (graph.q(name) for name in node.inputs)
 
     def end(a: Int64Array, b: Int64Array) -> Int64Array:
         total = (a - qa.zero_point) * r.ka + (b - qb.zero_point) * r.kb
@@ -166,7 +158,7 @@ def _add(graph: Graph, node: Add, xs: tuple[Interval, ...]) -> Interval:
 def _avgpool(graph: Graph, node: AvgPool, xs: tuple[Interval, ...]) -> Interval:
     assert node.requant is not None
     shape = graph.shapes(node)[0]
-    x = xs[0].minus(input_q(graph, node).zero_point)
+    x = xs[0].minus(graph.q(node.inputs[0]).zero_point)
     counts, divisors = node.counts(shape), node.divisors(shape)
     inside = window_counts(shape, node.kernel, node.stride, node.pads)
     ends = []
@@ -185,7 +177,7 @@ def _maxpool(graph: Graph, node: MaxPool, xs: tuple[Interval, ...]) -> Interval:
 
 
 def _pad(graph: Graph, node: Pad, xs: tuple[Interval, ...]) -> Interval:
-    return xs[0].including(node.fill(input_q(graph, node))) if node.pads.any else xs[0]
+    return xs[0].including(node.fill(graph.q(node.inputs[0]))) if node.pads.any else xs[0]
 
 
 def _grouped(graph: Graph, node: GroupedConv, xs: tuple[Interval, ...]) -> Interval:
@@ -198,8 +190,7 @@ def _grouped(graph: Graph, node: GroupedConv, xs: tuple[Interval, ...]) -> Inter
 def _concat(graph: Graph, node: Concat, xs: tuple[Interval, ...]) -> Interval:
     parts = []
     for name, x, requant in zip(node.inputs, xs, node.requants, strict=True):
-        q = graph.tensors[name].q
-        assert q is not None
+        q = graph.q(name)
         parts.append(_requantized(x.minus(q.zero_point), requant) if requant else x)
     return Interval(
         np.concatenate([part.lo for part in parts]), np.concatenate([part.hi for part in parts])
@@ -217,7 +208,7 @@ def _lookup(graph: Graph, node: Lookup, xs: tuple[Interval, ...]) -> Interval:
 
 def _mul(graph: Graph, node: Mul, xs: tuple[Interval, ...]) -> Interval:
     assert node.requant is not None
-    zeros = [q.zero_point for name in node.inputs if (q := graph.tensors[name].q)]
+    zeros = [graph.q(name).zero_point for name in node.inputs]
     a, b = (x.minus(zero).ends for x, zero in zip(xs, zeros, strict=True))
     corners = [p * q for p in a for q in b]
     acc = Interval(np.minimum.reduce(corners), np.maximum.reduce(corners))
@@ -227,7 +218,7 @@ def _mul(graph: Graph, node: Mul, xs: tuple[Interval, ...]) -> Interval:
 def _prelu(graph: Graph, node: PRelu, xs: tuple[Interval, ...]) -> Interval:
     """From the ends and zero, where the function may turn."""
     assert node.requant is not None
-    x = xs[0].minus(input_q(graph, node).zero_point)
+    x = xs[0].minus(graph.q(node.inputs[0]).zero_point)
     inner = np.clip(0, x.lo, x.hi)
     ends = [node.requantized(at, node.requant).astype(np.int64) for at in (x.lo, inner, x.hi)]
     return Interval(np.minimum.reduce(ends), np.maximum.reduce(ends))
@@ -236,7 +227,7 @@ def _prelu(graph: Graph, node: PRelu, xs: tuple[Interval, ...]) -> Interval:
 def _lrn(graph: Graph, node: Lrn, xs: tuple[Interval, ...]) -> Interval:
     """From the ends with the largest and the smallest multiplier of the table."""
     assert node.requant is not None
-    x = xs[0].minus(input_q(graph, node).zero_point)
+    x = xs[0].minus(graph.q(node.inputs[0]).zero_point)
     factors = node.requant.multiplier
     extremes = [replace(node.requant, multiplier=m) for m in (factors.min(), factors.max())]
     ends = [_requantized(x, requant) for requant in extremes]

@@ -88,7 +88,7 @@ def layer_errors(
         for integer, totals in zip(integers, sums, strict=True):
             found = simulate.trace(integer, x)
             for name, total in totals.items():
-                total.add(wanted[name], _q(integer, name).real(found[name]))
+                total.add(wanted[name], integer.q(name).real(found[name]))
         progress("measuring errors", index, len(pixels))
     return tuple(
         tuple(_layer_error(node, totals[node.output]) for node in real.nodes) for totals in sums
@@ -113,10 +113,10 @@ def sensitivity(
     for done, (image, _) in enumerate(images):
         values = run_float(real, image)
         for index, node in enumerate(integer.nodes):
-            qs = tuple(_q(integer, name) for name in node.inputs)
+            qs = tuple(integer.q(name) for name in node.inputs)
             known = {real.input: image, **values}
             xs = tuple(_quantized(known[name], q) for name, q in zip(node.inputs, qs, strict=True))
-            changed = {node.output: _q(integer, node.output).real(node.run_int(xs, qs))}
+            changed = {node.output: integer.q(node.output).real(node.run_int(xs, qs))}
             sums[index].add(values[real.output], _rest(real, index + 1, known, changed))
             progress(
                 "quantizing layers alone", done * len(sums) + index + 1, len(images) * len(sums)
@@ -132,7 +132,7 @@ def with_wide_depthwise(real: Graph, integer: Graph) -> Graph:
         real: The float graph.
         integer: Its int8 graph, with the same tensors.
     """
-    qs = {name: _q(integer, name) for name in integer.tensors}
+    qs = {name: integer.q(name) for name in integer.tensors}
     weights = {
         node.output: wide_nearest(node, qs[node.inputs[0]].scale, qs[node.output].scale)
         for node in real.nodes
@@ -155,7 +155,7 @@ def _inputs(graph: Graph, pixels: Pixels) -> Iterator[tuple[FloatArray, Int8Arra
     for index in range(len(pixels)):
         picture = pixels[index : index + 1]
         image = to_float(picture, graph.preprocess)
-        yield image, to_int8(picture, graph.preprocess, _q(graph, graph.input))
+        yield image, to_int8(picture, graph.preprocess, graph.q(graph.input))
 
 
 def _rest(
@@ -168,12 +168,6 @@ def _rest(
                 *(changed.get(name, known[name]) for name in node.inputs)
             )
     return changed.get(real.output, known[real.output])
-
-
-def _q(graph: Graph, name: str) -> QParams:
-    q = graph.tensors[name].q
-    assert q is not None
-    return q
 
 
 def _quantized(values: FloatArray, q: QParams) -> Int8Array:

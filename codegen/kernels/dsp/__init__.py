@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.ir import Graph, Node, Pads, QParams, Shape
+from codegen.ir import Graph, Node, Pads, Shape
 from codegen.kernels.base import (
     INPUTS,
     OUTPUT_ROW,
@@ -94,7 +94,7 @@ class _Product(_Gather):
         """
         height = self._rows_at_once(graph, conv, rows.whole)
         width = graph.tensors[conv.output].shape[1] // part[1]
-        x, y = _q(graph, conv.inputs[0]).zero_point, _q(graph, conv.output).zero_point
+        x, y = graph.q(conv.inputs[0]).zero_point, graph.q(conv.output).zero_point
         return (
             *(() if part[0] else self._gaps(rows.planar_out, rows, y + 128, height)),
             *product.calls(graph, conv, order, x + stored, (height, width), rows, part[0] * width),
@@ -124,12 +124,6 @@ def _label(node: Conv | Depthwise, shape: Shape) -> str:
     """The part of a function's name that tells the window and a row of the input."""
     kernel = "x".join(map(str, node.kernel))
     return f"{kernel}s{node.stride[1]}_{shape[1]}x{shape[2]}"
-
-
-def _q(graph: Graph, tensor: str) -> QParams:
-    q = graph.tensors[tensor].q
-    assert q is not None
-    return q
 
 
 class Convolution(_Product):
@@ -179,7 +173,7 @@ class Convolution(_Product):
             shape, out = (1, height * shape[1], shape[2]), (1, height * out[1], out[2])
         pieces = self._pieces(graph, node) if rows.slots_in[0] else 1
         width = out[1] // pieces
-        order, q = self._order(graph, node), _q(graph, node.inputs[0])
+        order, q = self._order(graph, node), graph.q(node.inputs[0])
         made: list[KernelCall] = []
         for piece in range(pieces):
             first = piece * width
@@ -216,7 +210,7 @@ class _PlanarDepthwise(_Gather):
             return "its input is not made by a matrix product"
         if len(graph.consumers(node.inputs[0])) != 1:
             return "its input is read by other layers"
-        return depthwise.refuses(node, _q(graph, node.inputs[0]).zero_point)
+        return depthwise.refuses(node, graph.q(node.inputs[0]).zero_point)
 
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         channels = graph.tensors[node.output].shape[2]
@@ -224,7 +218,7 @@ class _PlanarDepthwise(_Gather):
 
     def planar_input(self, graph: Graph, node: Node) -> Planar:
         assert isinstance(node, Depthwise)
-        (shape,), q, pads = graph.shapes(node), _q(graph, node.inputs[0]), node.pads
+        (shape,), q, pads = graph.shapes(node), graph.q(node.inputs[0]), node.pads
         if depthwise.skips_padding(node, q, shape[1], graph.tensors[node.output].shape[1]):
             pads = Pads(pads.top, 0, pads.bottom, 0)
         return Planar(shape, pads)
@@ -241,7 +235,7 @@ class _PlanarDepthwise(_Gather):
         return self._pairs_bytes(graph, node, whole) + padding
 
     def _depthwise(self, graph: Graph, node: Depthwise, rows: RowPlan) -> KernelCall:
-        planar, q = self.planar_input(graph, node), _q(graph, node.inputs[0])
+        planar, q = self.planar_input(graph, node), graph.q(node.inputs[0])
         _, width, channels = graph.tensors[node.output].shape
         at_once = self._rows_at_once(graph, node, rows.whole)
         functions = tuple(

@@ -125,8 +125,7 @@ class Sums:
 def sums_of(graph: Graph, conv: Conv) -> Sums:
     """The constants of a layer."""
     assert conv.requant is not None
-    q = graph.tensors[conv.inputs[0]].q
-    assert q is not None
+    q = graph.q(conv.inputs[0])
     lo, hi = value_range(graph, conv.inputs[0])
     least, most = min(lo - q.zero_point, 0), max(hi - q.zero_point, 0)
     weight = conv.weight.reshape(len(conv.weight), -1)
