@@ -255,8 +255,8 @@ class GraphMaker:
         weight = self._weights(outputs, *kernel, channels // groups, axis=0)
         return self._append(
             GroupedConv(
-                title, (name,), out, weight, self._bias(outputs), groups,
-                dilation, stride, pads, self._bounds(),
+                title, (name,), out, weight, self._bias(outputs), stride, pads,
+                self._bounds(), groups=groups, dilation=dilation,
             )
         )  # fmt: skip
 

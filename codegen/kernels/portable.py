@@ -23,7 +23,7 @@ from codegen.kernels.base import (
     raster_distance,
     window_first_read,
 )
-from codegen.ops import Add, AvgPool, Conv, Depthwise, GroupedConv, MaxPool, Pad, Softmax
+from codegen.ops import Add, AvgPool, Conv, Convolution, Depthwise, MaxPool, Pad, Softmax
 
 CHANNEL_TILE = 4
 PIXEL_TILE = 2
@@ -68,7 +68,7 @@ def row_bytes(rows: RowPlan, row_in: int, row_out: int) -> Parameters:
     }
 
 
-def window(node: Conv | Depthwise | GroupedConv | AvgPool | MaxPool) -> Parameters:
+def window(node: Convolution | AvgPool | MaxPool) -> Parameters:
     """Kernel, stride and padding."""
     return {
         "kernel_height": node.kernel[0],

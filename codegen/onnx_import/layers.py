@@ -12,7 +12,7 @@ from codegen.onnx_import.builder import Builder, as_float32
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
 from codegen.onnx_import.window import dilation_of, pads_of, pair, spread
-from codegen.ops import Conv, Depthwise, GroupedConv
+from codegen.ops import Conv, Convolution, Depthwise, GroupedConv
 
 _SAME_SCALE = 1e-5
 """Relative difference of two scales that are one, rounded differently."""
@@ -47,7 +47,7 @@ def conv(builder: Builder, node: OnnxNode) -> None:
         )
     scale = _scale_of_outputs(node, builder.steps.get(node.inputs[1]))
     bias = _exact_bias(builder, node, view, bias, scale)
-    made: Conv | Depthwise | GroupedConv
+    made: Convolution
     if dilation != (1, 1) or groups not in (1, channels):
         made = GroupedConv(
             node.name,
@@ -55,8 +55,8 @@ def conv(builder: Builder, node: OnnxNode) -> None:
             node.outputs[0],
             as_float32(node, weight.transpose(0, 2, 3, 1), "weight"),
             bias,
-            groups,
-            dilation,
+            groups=groups,
+            dilation=dilation,
         )
     elif groups == 1:
         taps = as_float32(node, weight.transpose(0, 2, 3, 1), "weight")

@@ -13,6 +13,7 @@ from codegen.ops.affine import Affine
 from codegen.ops.clip import Clip
 from codegen.ops.concat import Concat
 from codegen.ops.conv import Conv
+from codegen.ops.convolution import Convolution
 from codegen.ops.depthwise import Depthwise
 from codegen.ops.grouped import GroupedConv
 from codegen.ops.lookup import Lookup
@@ -55,6 +56,7 @@ __all__ = [
     "Clip",
     "Concat",
     "Conv",
+    "Convolution",
     "Depthwise",
     "GroupedConv",
     "Lookup",

@@ -8,50 +8,21 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import (
-    NO_BOUNDS,
-    Bounds,
-    FloatArray,
-    Int8Array,
-    Node,
-    Normal,
-    Pads,
-    QParams,
-    Requant,
-    Shape,
-)
-from codegen.ops.window import Size, image_shape, output_size, pad
+from codegen.ir import FloatArray, Int8Array, QParams
+from codegen.ops.convolution import Convolution
+from codegen.ops.window import Size, image_shape, pad
 from codegen.quant.fixed import requantize
 
 
 @dataclass(frozen=True, eq=False)
-class Depthwise(Node):
+class Depthwise(Convolution):
     """Depthwise 2-D convolution, dilation 1; output channel ``c * m + j`` reads input channel c.
 
     Attributes:
-        weight: [KH, KW, C, m], m the channel multiplier; float32, int8, or int16 by choice or where
-            int8 is too narrow.
-        bias: [C * m], float32 or int32.
-        stride: Rows, columns.
-        pads: Filled with real zero.
-        bounds: Clip of the result in real numbers; in an integer graph part of ``requant``.
-        requant: None in a float graph.
-        weight_scale: float64 [C * m], in a float graph: the scales that a quantized file gives the
-            weights of each output channel; None leaves them to quantization.
-        statistics: Of the result before the clip, where batch normalization was folded in; None
-            in an integer graph.
+        weight: [KH, KW, C, m], m the channel multiplier.
     """
 
     op: ClassVar[str] = "depthwise"
-
-    weight: NDArray[Any]
-    bias: NDArray[Any]
-    stride: Size = (1, 1)
-    pads: Pads = Pads()
-    bounds: Bounds = NO_BOUNDS
-    requant: Requant | None = None
-    weight_scale: NDArray[np.float64] | None = None
-    statistics: Normal | None = None
 
     @property
     def kernel(self) -> Size:
@@ -62,17 +33,6 @@ class Depthwise(Node):
     def multiplier(self) -> int:
         """Output channels an input channel."""
         return int(self.weight.shape[3])
-
-    def infer(self, *shapes: Shape) -> Shape:
-        return (*output_size(shapes[0], self.kernel, self.stride, self.pads), self.bias.size)
-
-    def macs(self, *shapes: Shape) -> int:
-        height, width, _ = self.infer(*shapes)
-        return height * width * self.weight.size
-
-    @property
-    def parameters(self) -> int:
-        return self.weight.size + self.bias.size
 
     def _sums(self, x: NDArray[Any]) -> NDArray[Any]:
         """The sums over the windows of ``x`` [N, H, W, C], without bias: [N, Ho, Wo, C * m].

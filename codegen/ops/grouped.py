@@ -8,52 +8,27 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import (
-    NO_BOUNDS,
-    Bounds,
-    FloatArray,
-    Int8Array,
-    Node,
-    Normal,
-    Pads,
-    QParams,
-    Requant,
-    Shape,
-)
-from codegen.ops.window import Size, output_size, pad, taps
+from codegen.ir import FloatArray, Int8Array, QParams, Shape
+from codegen.ops.convolution import Convolution
+from codegen.ops.window import Size, pad, taps
 from codegen.quant.fixed import FLOAT32_EXACT, requantize
 
 
 @dataclass(frozen=True, eq=False)
-class GroupedConv(Node):
+class GroupedConv(Convolution):
     """2-D convolution whose outputs come in groups, each of which reads a group of the inputs.
 
     Attributes:
-        weight: [O, KH, KW, I / groups], float32, int8, or int16 where int8 is too narrow.
-        bias: [O], float32 or int32.
+        weight: [O, KH, KW, I / groups].
         groups: Number of groups; the first ``O / groups`` outputs read the first
             ``I / groups`` inputs, and so on.
         dilation: Rows and columns from one tap to the next.
-        stride: Rows, columns.
-        pads: Filled with real zero.
-        bounds: Clip of the result in real numbers; in an integer graph part of ``requant``.
-        requant: None in a float graph.
-        weight_scale: As of ``Conv``.
-        statistics: As of ``Conv``.
     """
 
     op: ClassVar[str] = "grouped"
 
-    weight: NDArray[Any]
-    bias: NDArray[Any]
-    groups: int
+    groups: int = 1
     dilation: Size = (1, 1)
-    stride: Size = (1, 1)
-    pads: Pads = Pads()
-    bounds: Bounds = NO_BOUNDS
-    requant: Requant | None = None
-    weight_scale: NDArray[np.float64] | None = None
-    statistics: Normal | None = None
 
     @property
     def taps(self) -> Size:
@@ -70,15 +45,7 @@ class GroupedConv(Node):
         outputs, _, _, inputs = self.weight.shape
         if inputs * self.groups != shapes[0][2] or outputs % self.groups:
             raise ValueError(f"{self.groups} groups of {inputs} channels in {shapes[0]}")
-        return (*output_size(shapes[0], self.kernel, self.stride, self.pads), outputs)
-
-    def macs(self, *shapes: Shape) -> int:
-        height, width, _ = self.infer(*shapes)
-        return height * width * self.weight.size
-
-    @property
-    def parameters(self) -> int:
-        return self.weight.size + self.bias.size
+        return super().infer(*shapes)
 
     def _sums(self, x: NDArray[Any]) -> NDArray[Any]:
         """The sums over the windows of ``x`` [N, H, W, I], without bias: [N, Ho, Wo, O].

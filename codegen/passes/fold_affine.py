@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from codegen.ir import Graph
-from codegen.ops import Affine, Conv, Depthwise, GroupedConv
+from codegen.ops import Affine, Conv, Convolution, Depthwise
 from codegen.passes.graph import as_float32, replaced, sole_consumer
 
 
@@ -42,7 +42,7 @@ def _into_producer(graph: Graph, affine: Affine) -> Graph | None:
     """``y * scale + shift`` of a convolution that nothing else reads."""
     layer = graph.producer(affine.inputs[0])
     if (
-        not isinstance(layer, (Conv, Depthwise, GroupedConv))
+        not isinstance(layer, Convolution)
         or layer.bounds.any
         or sole_consumer(graph, layer.output) is not affine
     ):

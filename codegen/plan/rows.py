@@ -16,7 +16,7 @@ from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Node
 from codegen.kernels import Stage
 from codegen.kernels.layout import Planar
-from codegen.ops import AvgPool, Conv, Depthwise, GroupedConv, MaxPool, Mul, Pad
+from codegen.ops import AvgPool, Convolution, MaxPool, Mul, Pad
 
 Runs = tuple[tuple[int, int], ...]
 """Rows in the order in which they are made: number of the stage, row."""
@@ -103,7 +103,7 @@ def row_window(node: Node, which: int = 0) -> RowWindow:
     """How the rows of a node's output depend on those of input ``which``."""
     if isinstance(node, Mul) and node.by_channel and which == 1:
         return RowWindow(stride=0)
-    if isinstance(node, Conv | Depthwise | GroupedConv | AvgPool | MaxPool):
+    if isinstance(node, Convolution | AvgPool | MaxPool):
         return RowWindow(node.kernel[0], node.stride[0], node.pads.top)
     return RowWindow(pad=node.pads.top) if isinstance(node, Pad) else RowWindow()
 

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from codegen.ir import FloatArray, Graph, Node, validate
 from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool
 from codegen.passes.graph import as_float32, replaced
+from codegen.quant.weights import Layer
 
 Vector = NDArray[np.float64]
-Layer = Conv | Depthwise
 
 NEXT_TO_NOTHING = 1e-6
 """A channel whose range is a smaller share of its layer's largest one is dead: it stays."""

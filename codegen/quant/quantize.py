@@ -18,9 +18,8 @@ from codegen.ops import (
     Add,
     AddRequant,
     AvgPool,
-    Conv,
+    Convolution,
     Depthwise,
-    GroupedConv,
     Lookup,
     MaxPool,
     Mul,
@@ -39,7 +38,7 @@ from codegen.quant.neighbours import join_scales, product_scale, useful_range
 from codegen.quant.ranges import Range
 from codegen.quant.refusal import refuse
 from codegen.quant.scales import WEIGHT_MAX, activation_qparams, quantized_bounds
-from codegen.quant.weights import Convolution, LayerWeights, from_rows, nearest, rows, wide_nearest
+from codegen.quant.weights import LayerWeights, from_rows, nearest, rows, wide_nearest
 
 QMap = dict[str, QParams]
 WeightMap = Mapping[str, LayerWeights]
@@ -116,7 +115,7 @@ def choose_qparams(graph: Graph, ranges: Mapping[str, Range]) -> QMap:
 
 def integer_node(graph: Graph, node: Node, qs: QMap, weights: WeightMap) -> Node:
     """The integer twin of a node: see ``quantize``."""
-    if isinstance(node, Conv | Depthwise | GroupedConv):
+    if isinstance(node, Convolution):
         return _layer(node, qs, weights.get(node.output))
     return _RULES[node.op](graph, node, qs)
 

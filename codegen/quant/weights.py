@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ops import Conv, Depthwise, GroupedConv
+from codegen.ops import Conv, Convolution, Depthwise
 from codegen.quant.scales import BIAS_LIMIT, WEIGHT_MAX, WIDE_MAX, weight_scales, wide_scales
 
 Layer = Conv | Depthwise
-Convolution = Layer | GroupedConv
 Matrix = NDArray[np.float64]
 
 

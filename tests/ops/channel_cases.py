@@ -20,7 +20,7 @@ def grouped(
     inputs = shape[2] // groups
     weight = normal(outputs, *kernel, inputs) / (kernel[0] * kernel[1] * inputs) ** 0.5
     bias = normal(outputs, seed=1)
-    node = GroupedConv("layer", ("a",), "y", weight, bias, groups, **options)
+    node = GroupedConv("layer", ("a",), "y", weight, bias, groups=groups, **options)
     return Case(node, shape, ranges or (SKEWED,))
 
 
