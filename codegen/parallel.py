@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from codegen.errors import ThumbnetError
+from joblib import Parallel, cpu_count, delayed
 
-_CONNECT_SECONDS = 10
+from codegen.cluster import map_on_cluster
 
 J = TypeVar("J")
 R = TypeVar("R")
+
+_SECONDS_A_JOB = 3600.0
 
 
 def run_all(
@@ -27,40 +27,19 @@ def run_all(
         dask: Address of a Dask scheduler, such as tcp://host:8786; its workers need thumbnet.
 
     Raises:
-        ThumbnetError: joblib or distributed is not installed, the cluster cannot be reached, or
-            what ``function`` raised.
+        ThumbnetError: As ``map_on_cluster``, or what ``function`` raised.
     """
-    processes = min(processes or os.cpu_count() or 1, len(jobs))
-    if dask is None and processes == 1:
+    if dask is not None:
+        tasks = ((job,) for job in jobs)
+        yield from map_on_cluster(dask, _call, function, tasks, _SECONDS_A_JOB)
+        return
+    processes = min(processes or cpu_count(), len(jobs))
+    if processes == 1:
         yield from map(function, jobs)
         return
-    try:
-        from joblib import Parallel, delayed, parallel_config
-    except ImportError as error:
-        raise ThumbnetError(
-            f"joblib is missing ({error}); install the extra: pip install 'thumbnet[sweep]'"
-        ) from error
-    with ExitStack() as stack:
-        if dask is not None:
-            stack.enter_context(_cluster(dask))
-            stack.enter_context(parallel_config(backend="dask"))
-        parallel = Parallel(
-            n_jobs=-1 if dask else processes, batch_size=1, return_as="generator_unordered"
-        )
-        yield from parallel(delayed(function)(job) for job in jobs)
+    parallel = Parallel(processes, batch_size=1, return_as="generator_unordered")
+    yield from parallel(delayed(function)(job) for job in jobs)
 
 
-def _cluster(address: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise ThumbnetError(
-            f"Dask is missing ({error}); install the extra: pip install 'thumbnet[dask]'"
-        ) from error
-    connect: Any = Client
-    try:
-        return connect(address, timeout=_CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise ThumbnetError(
-            f"no Dask scheduler answers at {address} ({error}); start one with `dask scheduler`"
-        ) from error
+def _call(function: Callable[[J], R], job: J) -> R:
+    return function(job)
