@@ -72,7 +72,9 @@ def write_firmware(folder: Path, name: str, board: Board, core: Core, layout: La
             }
             for name in programs
         ],
-        objects=[path.stem for path in sorted(folder.glob("*.c"))],
-        assembly=[path.stem for path in sorted(folder.glob("*.S"))],
+        program_names="|".join(programs),
+        program_titles="; ".join(PROGRAMS[name].title for name in programs),
+        default_program=programs[0],
+        objects=[path.stem for kind in ("*.c", "*.S") for path in sorted(folder.glob(kind))],
     )
     (folder / "Makefile").write_text(makefile, encoding="ascii", newline="\n")

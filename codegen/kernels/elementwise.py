@@ -57,17 +57,21 @@ class ConcatKernel(Portable):
         pixels = width * (height if rows.whole else 1)
         parts = [
             {
+                "x": f"x{index}",
+                "value": f"(x{index}[c] - ({graph.q(name).zero_point}))",
                 "slots": slots,
                 "channels": graph.tensors[name].shape[2],
-                "zero": graph.q(name).zero_point,
                 "requant": _multiplied(requant) if requant else None,
             }
-            for name, slots, requant in zip(node.inputs, rows.slots_in, node.requants, strict=True)
+            for index, (name, slots, requant) in enumerate(
+                zip(node.inputs, rows.slots_in, node.requants, strict=True)
+            )
         ]
         parameters: Parameters = {
             "slots_out": rows.slots_out,
             "pixels": pixels,
             "channels": channels,
+            "channels_of_parts": " + ".join(str(part["channels"]) for part in parts),
             "parts": parts,
         }
         return KernelCall(parameters, at_once=rows.whole)
@@ -111,6 +115,7 @@ class MulKernel(Portable):
             "slots_out": rows.slots_out,
             "pixels": pixels if node.by_channel else 1,
             "channels": channels if node.by_channel else pixels * channels,
+            "row_values": pixels * channels,
             "by_channel": node.by_channel,
             "a_zero": a,
             "b_zero": b,

@@ -378,6 +378,7 @@ def _parameters(
         # Pairs that are read again behind the first one: bytes from the second.
         "again": tuple(8 * (pair - 1) for pair in steps[1 : 1 + len(steps) - pairs]),
         "steps": steps if len(steps) > pairs else (),
+        "step_count": len(steps),
         "channels": min(count, TILE),
         "channel_step": planar.plane if planar else 1,
         # Where pixels go.
