@@ -16,7 +16,7 @@ TOOLS := gcc=gcc arm-none-eabi-gcc=gcc-arm-none-eabi /nosys.specs=libnewlib-arm-
 	qemu-system-arm=qemu-system-arm
 DEV_TOOLS := $(TOOLS) clang=clang clang-format=clang-format cppcheck=cppcheck
 
-C_FILES = $(shell find firmware -name "*.[ch]") codegen/profile/counter.c
+C_FILES = $(shell find firmware examples -name "*.[ch]") codegen/profile/counter.c
 
 .PHONY: help
 help: ## Say what can be made

@@ -18,8 +18,8 @@ else:
     import tomli as tomllib
 
 DEFAULT_CORE = "cortex-m4"
-RegionKind = Literal["flash", "ram", "external"]
-_KINDS = ("flash", "ram", "external")
+RegionKind = Literal["flash", "ram", "external", "boot2"]
+_KINDS = ("flash", "ram", "external", "boot2")
 UART_DRIVERS = ("cmsdk", "nrf", "pl011", "stm32", "stm32_isr", "stm32_lpuart")
 _TEXTS = ("semihosting", "uart")
 
@@ -50,7 +50,7 @@ class Region:
     """A memory: name, first address, length in bytes, and what it is for.
 
     `flash` holds code, `ram` holds stacks and variables, `external` holds what is too large for
-    the first flash (weights) or the first RAM (the arena).
+    the first flash (weights) or the first RAM (the arena), `boot2` what RP2040 runs first.
     """
 
     name: str
@@ -77,6 +77,23 @@ class Serial:
 
 
 @dataclass(frozen=True)
+class Flash:
+    """How programs get onto a board.
+
+    Attributes:
+        pyocd: Name of the target in pyOCD, or None.
+        openocd: Scripts of OpenOCD; none if it does not know the board.
+        st_link: It has an ST-LINK, for st-flash.
+        uf2_family: Number of the family in UF2 files, or None.
+    """
+
+    pyocd: str | None = None
+    openocd: tuple[str, ...] = ()
+    st_link: bool = False
+    uf2_family: int | None = None
+
+
+@dataclass(frozen=True)
 class Board:
     """A board, as its board.toml says.
 
@@ -90,6 +107,7 @@ class Board:
         stack_bytes: Default size of the process stack.
         main_stack_bytes: Size of the stack of the fault handlers.
         serial: Its serial port, or None.
+        flash: How programs get onto it.
         qemu_machine: Value of QEMU's `-M`, or None when QEMU has no such machine.
         text: Where its text goes: `semihosting`, or `uart` (QEMU's first serial port).
         systick_hz: Clock of SysTick in QEMU, in Hz.
@@ -106,6 +124,7 @@ class Board:
     stack_bytes: int
     main_stack_bytes: int
     serial: Serial | None
+    flash: Flash
     qemu_machine: str | None
     text: str
     systick_hz: int
@@ -212,6 +231,7 @@ def _board(table: _Table, folder: Path) -> Board:
         stack_bytes=table.take_int("stack_bytes"),
         main_stack_bytes=table.take_int("main_stack_bytes"),
         serial=_serial(table.take_table("serial")),
+        flash=_flash(table.take_table("flash")),
         qemu_machine=qemu.take_str("machine") if qemu else None,
         text=qemu.take_str("text", _TEXTS) if qemu else "semihosting",
         systick_hz=qemu.take_int("systick_hz") if qemu else clock_hz,
@@ -240,6 +260,19 @@ def _serial(table: _Table | None) -> Serial | None:
     return serial
 
 
+def _flash(table: _Table | None) -> Flash:
+    if table is None:
+        return Flash()
+    flash = Flash(
+        pyocd=table.take_str("pyocd") if table.has("pyocd") else None,
+        openocd=tuple(table.take_str("openocd").split()) if table.has("openocd") else (),
+        st_link=table.take_bool("st_link") if table.has("st_link") else False,
+        uf2_family=table.take_int("uf2_family") if table.has("uf2_family") else None,
+    )
+    table.finish()
+    return flash
+
+
 def _region(table: _Table) -> Region:
     region = Region(
         name=table.take_str("name"),
@@ -262,6 +295,15 @@ class _Table:
         if key not in self._data:
             raise ThumbnetError(f"{self.where}: the key {key} is missing")
         value: object = self._data.pop(key)
+        return value
+
+    def has(self, key: str) -> bool:
+        return key in self._data
+
+    def take_bool(self, key: str) -> bool:
+        value = self._take(key)
+        if not isinstance(value, bool):
+            raise ThumbnetError(f"{self.where}: {key} is {value!r}, it must be true or false")
         return value
 
     def take_str(self, key: str, allowed: tuple[str, ...] = ()) -> str:

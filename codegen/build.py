@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from codegen.boards import Board, Core
 from codegen.elf import Sizes, elf_sizes
 from codegen.errors import ThumbnetError
-from codegen.linker import Layout, Need, linker_script, plan_layout
+from codegen.linker import ANYWHERE, Layout, Need, linker_script, plan_layout
 from codegen.programs import FOLDERS, PROGRAMS, board_defines, firmware_sources
 from codegen.resources import resource
 from codegen.toolchain import Children, find_tool, run
@@ -92,6 +92,7 @@ def build_target(
     stack_bytes: int | None = None,
     *,
     program: str = "runner",
+    place: Mapping[str, str] = ANYWHERE,
     optimize: str = "-O2",
     werror: bool = False,
     defines: Sequence[str] = (),
@@ -108,6 +109,7 @@ def build_target(
         check: The checking build, which traces every row.
         stack_bytes: Size of the process stack; None for the board's default.
         program: Which one, a key of ``PROGRAMS``.
+        place: Regions chosen by hand, as in ``plan_layout``.
         optimize: Optimization flag.
         werror: Warnings are errors.
         defines: More macros, as NAME or NAME=VALUE.
@@ -133,7 +135,7 @@ def build_target(
     )
     own = firmware_sources(board, program, firmware)
     objects = _compile(job, [*_model_sources(sources_dir), *own])
-    layout = plan_layout(board, _need(objects), stack_bytes)
+    layout = plan_layout(board, _need(objects), stack_bytes, place)
     return _link_target(job, core, board, layout, objects, build_dir / f"{name}.elf")
 
 

@@ -113,6 +113,13 @@ class Exporter(str, Enum):
     keras = "keras"
 
 
+class Program(str, Enum):
+    """Programs for a board at a serial port."""
+
+    serial = "serial"
+    mlperf = "mlperf"
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Out = Annotated[Path, typer.Argument(help="Folder that `thumbnet compile` made.", metavar="OUT")]
 Limit = Annotated[
@@ -173,6 +180,13 @@ def compile_(
     board: Annotated[
         str | None,
         typer.Option(help="Board it must fit on; see `thumbnet boards`."),
+    ] = None,
+    place: Annotated[
+        str | None,
+        typer.Option(
+            help="Memories of the board chosen by hand: weights=REGION,arena=REGION. Left out, the "
+            "first one with room."
+        ),
     ] = None,
     name: Annotated[
         str | None,
@@ -299,7 +313,10 @@ def compile_(
     """Turn an ONNX MobileNet into an int8 C program."""
     if core and board:
         raise typer.BadParameter("give --core or --board, not both: a board has its core")
+    if place and not board:
+        raise typer.BadParameter("--place needs --board, whose memories it names")
     from codegen import flow, tables
+    from codegen.linker import parse_placement
     from codegen.preprocess import parse_preprocess
     from codegen.quant.pipeline import QuantOptions
 
@@ -327,6 +344,7 @@ def compile_(
         limit=images,
         build=not no_build,
         force=force,
+        place=parse_placement(place) if place else {},
         emit_qdq=emit_qdq,
         sensitivity=sensitivity,
     )
@@ -372,7 +390,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: thumbnet run build/demo photo.jpg --on serial:/dev/ttyACM0")
+@app.command(epilog="Example: thumbnet run build/demo photos --on qemu-serial")
 @guarded
 def run(
     out: Out,
@@ -641,6 +659,53 @@ def profile(
     with ProgressBar() as progress:
         report = profiling.profile_model(out, core, options, progress)
     tables.show(report.to_json(), tables.profiled, as_json)
+
+
+@app.command(epilog="Example: thumbnet flash build/demo --board nucleo_l4r5zi --dry-run")
+@guarded
+def flash(
+    out: Out,
+    board: Annotated[str, typer.Option(help="Board to write; see `thumbnet boards`.")],
+    program: Annotated[
+        Program,
+        typer.Option(help="serial answers `verify` and `run`; mlperf the runner of MLPerf Tiny."),
+    ] = Program.serial,
+    method: Annotated[
+        str | None,
+        typer.Option(help="pyocd, openocd, st-flash, picotool, uf2 or gdb; the board's usual one."),
+    ] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(help="gdb: HOST:PORT of the server; uf2: folder of the drive."),
+    ] = None,
+    production: Annotated[
+        bool, typer.Option("--production", help="Without the CRCs of the layers.")
+    ] = False,
+    mlperf_model: Annotated[
+        str, typer.Option(help="mlperf: benchmark that the model is for.")
+    ] = "vww01",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be done.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Build a program around the model, write it to a board and verify it."""
+    from codegen import tables
+    from codegen.device.firmware import planned_flash
+    from codegen.device.flash import write_flash
+
+    check = program is Program.serial and not production
+    defines = (f"THUMBNET_MLPERF_MODEL={mlperf_model}",) if program is Program.mlperf else ()
+    with planned_flash(out, board, program.value, method, to, check, defines) as plan:
+        tables.show({**plan.to_json(), "written": False}, tables.flashing, as_json and dry_run)
+        if dry_run:
+            return
+        if not yes and not as_json:
+            typer.confirm("Write this?", abort=True)
+        with ProgressBar() as progress:
+            write_flash(plan, progress)
+    tables.show({**plan.to_json(), "written": True}, tables.flashed, as_json)
 
 
 @app.command(epilog="Example: thumbnet boards")

@@ -197,7 +197,7 @@ class CModel:
 
 _TAKEN = re.compile(
     r"std.*|thumbnet.*|board.*|port.*|count|faults|mem|runner|semihosting|startup"
-    r"|clock|frame|monitor|serial|stack|text.*|uart.*|boot2"
+    r"|clock|decimal|frame|monitor|serial|stack|text.*|uart.*|boot2|stm32.*|m7_caches|registers"
 )
 """Names of files beside which a model's own files are built."""
 

@@ -82,6 +82,29 @@ def _purpose(section: Section) -> str:
     return "data" if section["sh_flags"] & _SHF_WRITE else "rodata"
 
 
+@dataclass(frozen=True)
+class Segment:
+    """Bytes that are to be written to an address."""
+
+    address: int
+    data: bytes
+
+
+def load_segments(elf: Path) -> tuple[Segment, ...]:
+    """What has to be written to a board: code, constants, initial values, sorted by address.
+
+    Raises:
+        ThumbnetError: The file is no ELF file.
+    """
+    with elf.open("rb") as file:
+        found = [
+            Segment(part["p_paddr"], part.data())
+            for part in _open(elf, file).iter_segments()
+            if part["p_type"] == "PT_LOAD" and part["p_filesz"]
+        ]
+    return tuple(sorted(found, key=lambda segment: segment.address))
+
+
 def function_at(elf: Path, address: int) -> str | None:
     """Name of the function that holds a code address, or None."""
     with elf.open("rb") as file:

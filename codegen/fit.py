@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from codegen.boards import Board
 from codegen.emit import ConstantBytes
 from codegen.errors import ThumbnetError
-from codegen.linker import Layout, Need, plan_layout
+from codegen.linker import ANYWHERE, Layout, Need, plan_layout
 from codegen.plan import Plan
 
 CODE_ESTIMATE = 8 * 1024
@@ -14,7 +16,13 @@ FUNCTION_ESTIMATE = 512
 VARIABLES_ESTIMATE = 512
 
 
-def check_fit(plan: Plan, constants: ConstantBytes, board: Board, required: bool) -> Layout | None:
+def check_fit(
+    plan: Plan,
+    constants: ConstantBytes,
+    board: Board,
+    required: bool,
+    place: Mapping[str, str] = ANYWHERE,
+) -> Layout | None:
     """Where weights and arena go on ``board``.
 
     Args:
@@ -22,6 +30,7 @@ def check_fit(plan: Plan, constants: ConstantBytes, board: Board, required: bool
         constants: Bytes of its constants.
         board: The board.
         required: Whether not fitting is an error.
+        place: Regions chosen by hand, as in ``plan_layout``.
 
     Returns:
         The layout, or None if it does not fit and need not.
@@ -38,7 +47,7 @@ def check_fit(plan: Plan, constants: ConstantBytes, board: Board, required: bool
         arena=plan.arena_bytes,
     )
     try:
-        return plan_layout(board, need)
+        return plan_layout(board, need, place=place)
     except ThumbnetError as error:
         if not required:
             return None

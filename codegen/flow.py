@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class CompileOptions:
         limit: Calibration pictures at most.
         build: Measure code and stack by compiling.
         force: Replace ``out`` if thumbnet made it.
+        place: Regions of ``board`` chosen by hand, as in ``codegen.linker.plan_layout``.
         emit_qdq: Also write the int8 network as an ONNX file, NAME_qdq.onnx.
         sensitivity: Also measure what each layer costs that is int8 alone.
     """
@@ -88,6 +89,7 @@ class CompileOptions:
     limit: int = 100
     build: bool = True
     force: bool = False
+    place: Mapping[str, str] = field(default_factory=dict)
     emit_qdq: bool = False
     sensitivity: bool = False
 
@@ -117,6 +119,7 @@ class CompileReport:
             "name": self.name,
             "core": self.core,
             "board": self.options.board,
+            "place": dict(self.options.place),
             "out": str(self.options.out),
             "optimize": self.options.optimize,
             "flash_budget": self.flash_budget,
@@ -205,7 +208,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         if options.emit_qdq:
             write_qdq(graph, folder / f"{name}_qdq.onnx")
         constants = constant_bytes(write_model(plan, name, folder))
-        layout = _layout(plan, constants, board, core, required=options.board is not None)
+        layout = _layout(plan, constants, board, core, options)
         if layout:
             write_firmware(folder, name, board, core, layout)
         else:
@@ -234,11 +237,11 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
 
 
 def _layout(
-    plan: Plan, constants: ConstantBytes, board: Board, core: Core, required: bool
+    plan: Plan, constants: ConstantBytes, board: Board, core: Core, options: CompileOptions
 ) -> Layout | None:
     """As ``check_fit``; what must fit and does not is told what would."""
     try:
-        return check_fit(plan, constants, board, required)
+        return check_fit(plan, constants, board, options.board is not None, options.place)
     except ThumbnetError as error:
         advice = nearest_that_fits(plan.graph, board, core.name)
         raise ThumbnetError(f"{error} {advice}".rstrip()) from None

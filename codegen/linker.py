@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from codegen.boards import Board, Region
 from codegen.errors import ThumbnetError
@@ -11,6 +13,11 @@ from codegen.render import render_template
 # What the object files do not show: alignment, and the compiler's support library in the code.
 _ALIGNMENT = 64
 _SUPPORT_CODE = 4096
+
+ANYWHERE: Mapping[str, str] = MappingProxyType({})
+"""No part has been given a region by hand."""
+_PLACEABLE = {"weights": ("flash", "external"), "arena": ("ram", "external")}
+"""Parts that may be given a region, and of which kinds."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +47,40 @@ class Layout:
     main_stack_bytes: int
 
 
-def plan_layout(board: Board, need: Need, stack_bytes: int | None = None) -> Layout:
+def parse_placement(text: str) -> dict[str, str]:
+    """Reads ``PART=REGION,PART=REGION``, for example ``arena=AXI_SRAM``.
+
+    Raises:
+        ThumbnetError: It is written otherwise, or a part is not weights or arena.
+    """
+    place: dict[str, str] = {}
+    for pair in text.split(","):
+        part, _, region = (word.strip() for word in pair.partition("="))
+        if part not in _PLACEABLE or not region or part in place:
+            raise ThumbnetError(
+                f"--place {text}: write weights=REGION, arena=REGION or both with a comma between"
+            )
+        place[part] = region
+    return place
+
+
+def plan_layout(
+    board: Board,
+    need: Need,
+    stack_bytes: int | None = None,
+    place: Mapping[str, str] = ANYWHERE,
+) -> Layout:
     """Puts weights and arena beside code and variables where they fit, else into the next memory.
 
     Args:
         board: The board.
         need: What the program needs.
         stack_bytes: Size of the process stack; None for the board's default.
+        place: Names of regions chosen by hand for ``weights`` and ``arena``.
 
     Raises:
-        ThumbnetError: There is no memory left that is large enough; says how much is missing.
+        ThumbnetError: There is no memory left that is large enough, in the region chosen by hand
+            or at all, and says how much is missing; or the board has no such region.
     """
     stack = board.stack_bytes if stack_bytes is None else stack_bytes
     code, ram = board.region("flash"), board.region("ram")
@@ -59,13 +90,28 @@ def plan_layout(board: Board, need: Need, stack_bytes: int | None = None) -> Lay
     free = {region.name: region.length for region in board.regions}
     free[code.name] -= need.code
     free[ram.name] -= own_ram
-    spare = [r for r in board.regions if r.kind == "external"]
-    flashes = [r for r in board.regions if r.kind == "flash"]
-    weights = _first_fit(board, flashes + spare, free, need.weights, _SUPPORT_CODE, "weights")
+    flashes = _candidates(board, "weights", place)
+    weights = _first_fit(board, flashes, free, need.weights, _SUPPORT_CODE, "weights")
     free[weights.name] -= need.weights
-    rams = [r for r in board.regions if r.kind == "ram"]
-    arena = _first_fit(board, rams + spare, free, need.arena, _ALIGNMENT, "arena")
+    rams = _candidates(board, "arena", place)
+    arena = _first_fit(board, rams, free, need.arena, _ALIGNMENT, "arena")
     return Layout(weights.name, arena.name, stack, board.main_stack_bytes)
+
+
+def _candidates(board: Board, part: str, place: Mapping[str, str]) -> list[Region]:
+    """The regions that may hold a part, in the order in which they are tried."""
+    kinds = _PLACEABLE[part]
+    regions = [region for kind in kinds for region in board.regions if region.kind == kind]
+    if part not in place:
+        return regions
+    chosen = [region for region in regions if region.name == place[part]]
+    if not chosen:
+        names = ", ".join(region.name for region in regions)
+        raise ThumbnetError(
+            f"{board.title}: the {part} cannot lie in {place[part]!r}; its regions for that are "
+            f"{names}"
+        )
+    return chosen
 
 
 def _check(board: Board, region: Region, need: int, what: str) -> None:
@@ -109,6 +155,7 @@ def linker_script(board: Board, layout: Layout) -> str:
         ram=board.region("ram").name,
         weights=layout.weights,
         arena=layout.arena,
+        boot2=next((r.name for r in board.regions if r.kind == "boot2"), None),
         stack_bytes=layout.stack_bytes,
         main_stack_bytes=layout.main_stack_bytes,
     )

@@ -11,7 +11,7 @@ from codegen.errors import ThumbnetError
 from codegen.resources import resource
 
 _STARTUP = ("startup", "faults", "semihosting", "mem")
-FOLDERS = ("startup", "drivers", "runner", "serial")
+FOLDERS = ("startup", "drivers", "runner", "serial", "mlperf")
 """Below firmware/: where headers are."""
 
 
@@ -40,7 +40,13 @@ PROGRAMS: Mapping[str, Program] = {
     "serial": Program(
         "answers thumbnet over the serial port",
         ("serial/serial", "serial/frame", "serial/clock", "startup/stack"),
-        ("THUMBNET_TIMED",),
+        ("THUMBNET_TIMED", "THUMBNET_STANDALONE"),
+        serial=True,
+    ),
+    "mlperf": Program(
+        "answers the runner of MLPerf Tiny over the serial port",
+        ("mlperf/monitor", "serial/clock"),
+        ("THUMBNET_STANDALONE",),
         serial=True,
     ),
 }
@@ -48,7 +54,7 @@ PROGRAMS: Mapping[str, Program] = {
 
 
 def firmware_sources(board: Board, program: str, firmware: Path | None = None) -> list[Path]:
-    """The model-free C files of a program for a board, in ``firmware`` or in thumbnet's own.
+    """The model-free files of a program for a board, in ``firmware`` or in thumbnet's own.
 
     Raises:
         ThumbnetError: The program needs a serial port and the board has none.
@@ -62,7 +68,8 @@ def firmware_sources(board: Board, program: str, firmware: Path | None = None) -
         names.append("startup/text_semihosting")
     own = board.folder / "board.c"
     board_c = own if own.exists() else firmware / "startup" / "board_plain.c"
-    return [board_c, *(firmware / f"{name}.c" for name in (*names, *chosen.sources))]
+    more = sorted(board.folder.glob("*.S"))
+    return [board_c, *more, *(firmware / f"{name}.c" for name in (*names, *chosen.sources))]
 
 
 def serial_port(board: Board) -> Serial:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -387,6 +388,22 @@ def swept(report: Document) -> Iterable[RenderableType]:
         "* Pareto front: it fits, and none that fits has as many multiply-adds in as little time "
         "and RAM."
     )
+
+
+def flashing(report: Document) -> Iterable[RenderableType]:
+    """What will be written, and by which commands."""
+    rows = [(f"0x{part['address']:08X}", _number(part["bytes"])) for part in report["segments"]]
+    yield Text(f"{report['board']} ({report['status']}), by {report['method']}")
+    yield _table("", ("address", "bytes"), rows, left=(0,))
+    for command in report["commands"]:
+        yield Text(shlex.join(command))
+    if report["to"]:
+        yield Text(f"to {report['to']}")
+
+
+def flashed(report: Document) -> Iterable[RenderableType]:
+    """One line."""
+    yield Text(f"{_number(report['bytes'])} bytes written and verified; the program runs")
 
 
 def boards_json(found: Sequence[Board]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from codegen.boards import Board, Core, list_boards, load_board, load_core
@@ -14,12 +15,11 @@ def board_and_core(output: Output, place: str) -> tuple[Board, Core]:
 
     Args:
         output: The folder.
-        place: Name of a board or core; empty for those that the folder is for.
+        place: Name of a board or core.
 
     Raises:
         ThumbnetError: There is no such board or core.
     """
-    place = place or output.report.get("board") or output.core
     if place in list_boards():
         board = load_board(place)
         # A board may run the code of a smaller core: keep the one the folder is for.
@@ -27,6 +27,18 @@ def board_and_core(output: Output, place: str) -> tuple[Board, Core]:
         return board, load_core(output.core if own else board.core)
     core = load_core(place)
     return load_board(core.qemu_board), core
+
+
+def emulated_place(output: Output) -> str:
+    """Where an output folder is emulated: on its board if QEMU has it, else on its core's."""
+    board = output.report.get("board")
+    return str(board) if board and load_board(board).qemu_machine else output.core
+
+
+def placement(output: Output, board: Board) -> Mapping[str, str]:
+    """Regions that were chosen by hand for the board that an output folder is for."""
+    place: dict[str, str] = output.report.get("place", {})
+    return place if output.report.get("board") == board.name else {}
 
 
 def sources_for(output: Output, core: Core, work: Path) -> Path:

@@ -22,7 +22,7 @@ from codegen.ir import Graph, Int8Array
 from codegen.output import Output, read_output
 from codegen.progress import Progress, silent
 from codegen.qemu import RunResult, read_trace, run_host, run_qemu
-from codegen.targets import board_and_core, sources_for
+from codegen.targets import board_and_core, emulated_place, placement, sources_for
 
 _SLOWEST = 5e6
 """Multiply-adds a second that any target surely reaches, for the time limit."""
@@ -182,7 +182,7 @@ def _targets(output: Output, wanted: tuple[str, ...]) -> dict[str, bool]:
     for target in wanted:
         kind, _, place = target.partition(":")
         if target == "qemu":
-            chosen[f"qemu:{output.report.get('board') or output.core}"] = True
+            chosen[f"qemu:{emulated_place(output)}"] = True
         elif target == "qemu:all":
             chosen.update({f"qemu:{core}": False for core in CORES if f"qemu:{core}" not in chosen})
         elif target in _HOSTS or (kind == "qemu" and place) or is_device(target):
@@ -236,7 +236,8 @@ def _verify_qemu(
 
     def build(check: bool) -> Path:
         folder = work / ("check" if check else "production")
-        return build_target(sources, output.name, board, core, folder, check)
+        place = placement(output, board)
+        return build_target(sources, output.name, board, core, folder, check, place=place)
 
     check = build(True)
     traced = run_qemu(check, board, expected.inputs, check.parent, expected.timeout)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from codegen.build import build_target
 from codegen.device.client import Device, DeviceRun
 from codegen.device.emulated import emulated
+from codegen.device.firmware import build_firmware
 from codegen.device.port import SerialPort
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Int8Array
 from codegen.output import Output
 from codegen.qemu import describe_fault
-from codegen.targets import board_and_core, sources_for
+from codegen.targets import board_and_core, emulated_place
 
 DEFAULT_BAUD = 115200
 KINDS = ("serial", "qemu-serial")
@@ -57,18 +57,11 @@ def open_device(output: Output, target: str, work: Path, check: bool) -> Iterato
         with SerialPort(path, int(baud or DEFAULT_BAUD)) as port:
             yield _checked(Device(port), output)
         return
-    elf = build_serial(output, place, work / ("check" if check else "production"), check)
+    place = place or emulated_place(output)
+    elf = build_firmware(output, place, "serial", work / "build", check)
     board, _ = board_and_core(output, place)
     with emulated(board, elf) as path, SerialPort(path) as port:
         yield _checked(Device(port, explain_fault=lambda text: describe_fault(text, elf)), output)
-
-
-def build_serial(output: Output, place: str, work: Path, check: bool) -> Path:
-    """Builds the `serial` firmware for a board or core; gives the ELF file."""
-    board, core = board_and_core(output, place)
-    work.mkdir(parents=True, exist_ok=True)
-    sources = sources_for(output, core, work)
-    return build_target(sources, output.name, board, core, work, check, program="serial")
 
 
 def _checked(device: Device, output: Output) -> Device:

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decimal.h"
 #include "port.h"
 #include "stack.h"
 #include "thumbnet_model.h"
@@ -63,15 +64,9 @@ static int fail(const char *what) {
 }
 
 static void put_number(const char *name, uint64_t value) {
-    char text[21];
-    char *digit = text + sizeof text - 1;
-    *digit = '\0';
-    do {
-        *--digit = (char)('0' + (int)(value % 10u));
-        value /= 10u;
-    } while (value != 0);
+    char text[DECIMAL_BYTES];
     port_text(name);
-    port_text(digit);
+    port_text(decimal(text, value));
 }
 
 #ifdef THUMBNET_CHECK

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from helpers import thumbnet_command
 
+from codegen.boards import load_board
+from codegen.device.emulated import emulated
 from codegen.flow import CompileOptions, compile_model
 from codegen.output import read_output
 from codegen.runs import simulate_model
 from tests.target.test_firmware import needs_qemu
+from tests.target.test_flash import free_port, wait_for
 
 NAME = "mobilenet_v1_025_64_cifar10"
 
@@ -87,3 +90,42 @@ def test_a_wrong_device_is_told(out: Path, pictures: Path, target: str, message:
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@needs_qemu
+def test_flashed_by_gdb_and_verified_over_a_serial_port_that_has_a_path(
+    out: Path, pictures: Path
+) -> None:
+    port = free_port()
+    server = ("-S", "-gdb", f"tcp:127.0.0.1:{port}")
+    with emulated(load_board("mps2_an386"), None, server) as path:
+        wait_for(port)
+        to = ("--method", "gdb", "--to", f"127.0.0.1:{port}", "--yes")
+        done = thumbnet_command("flash", out, "--board", "mps2_an386", *to)
+        assert done.returncode == 0, done.stderr
+        assert "bytes written and verified; the program runs" in done.stdout
+        target = f"serial:{path}@115200"
+        done = thumbnet_command("verify", out, "--on", target, "--images", pictures, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["equal"]
+    assert report["targets"][0]["layers"] == len(read_output(out).graph.nodes)
+
+
+def test_flash_shows_what_it_would_do(out: Path) -> None:
+    words = ("flash", out, "--board", "nucleo_l4r5zi", "--dry-run")
+    report = json.loads(thumbnet_command(*words, "--json").stdout)
+    assert (report["method"], report["written"]) == ("pyocd", False)
+    assert report["segments"][0]["address"] == 0x08000000
+    assert report["bytes"] == sum(part["bytes"] for part in report["segments"])
+    shown = thumbnet_command(*words).stdout
+    assert "untested on hardware" in shown
+    assert "pyocd load --target stm32l4r5zitx" in shown
+
+
+def test_flash_does_nothing_when_the_answer_is_no(out: Path) -> None:
+    words = ("flash", out, "--board", "nucleo_l4r5zi", "--method", "gdb", "--to", "localhost:1")
+    done = thumbnet_command(*words, input="n\n")
+    assert done.returncode == 1
+    assert "Write this?" in done.stdout
+    assert "GDB server" not in done.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from codegen.boards import CORES, list_boards, load_board, load_core, read_board
 from codegen.errors import ThumbnetError
-from codegen.linker import Layout, Need, linker_script, plan_layout
+from codegen.linker import Layout, Need, linker_script, parse_placement, plan_layout
 from codegen.resources import resource
 
 K = 1024
@@ -56,7 +56,7 @@ def test_cores_differ_in_what_they_have() -> None:
 
 
 def test_the_boards_are_these() -> None:
-    assert list_boards() == [
+    assert [name for name in list_boards() if load_board(name).status == "emulated"] == [
         "microbit",
         "mps2_an385",
         "mps2_an386",
@@ -65,6 +65,23 @@ def test_the_boards_are_these() -> None:
         "mps3_an547",
         "netduinoplus2",
     ]
+    assert [name for name in list_boards() if load_board(name).status != "emulated"] == [
+        "nrf52840dk",
+        "nucleo_f446re",
+        "nucleo_g0b1re",
+        "nucleo_h743zi",
+        "nucleo_l4r5zi",
+        "nucleo_u575zi_q",
+        "rp2040_pico",
+        "stm32f746g_disco",
+    ]
+
+
+@pytest.mark.parametrize("name", list_boards())
+def test_emulated_means_that_qemu_has_the_board(name: str) -> None:
+    board = load_board(name)
+    assert (board.status == "emulated") == (board.qemu_machine is not None)
+    assert board.serial is not None
 
 
 def test_memory_of_the_microbit() -> None:
@@ -186,3 +203,29 @@ def test_what_does_not_fit_is_told_with_its_bytes(need: Need, message: str) -> N
 def test_stack_size_can_be_chosen() -> None:
     layout = plan_layout(load_board("microbit"), SMALL, stack_bytes=1536)
     assert ". += 1536;" in linker_script(load_board("microbit"), layout)
+
+
+def test_weights_and_arena_can_be_placed_by_hand() -> None:
+    board = load_board("nucleo_h743zi")
+    assert plan_layout(board, SMALL).arena == "DTCM"
+    layout = plan_layout(board, SMALL, place=parse_placement("arena = AXI_SRAM, weights=FLASH"))
+    assert (layout.weights, layout.arena) == ("FLASH", "AXI_SRAM")
+    assert "*(.bss.thumbnet_arena)\n    } > AXI_SRAM" in linker_script(board, layout)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "arena", "arena=", "stack=DTCM", "arena=A,arena=B", "arena=A,"]
+)
+def test_a_placement_that_is_not_understood_is_told(text: str) -> None:
+    with pytest.raises(ThumbnetError, match="write weights=REGION"):
+        parse_placement(text)
+
+
+def test_a_region_that_the_board_has_not_or_that_is_full_is_told() -> None:
+    board = load_board("nucleo_h743zi")
+    with pytest.raises(ThumbnetError, match=r"cannot lie in 'FLASH'.*are DTCM, AXI_SRAM"):
+        plan_layout(board, SMALL, place={"arena": "FLASH"})
+    large = Need(code=8 * K, weights=16 * K, variables=64, arena=200 * K)
+    assert plan_layout(board, large).arena == "AXI_SRAM"
+    with pytest.raises(ThumbnetError, match=r"arena need 204800 bytes, .* are left in DTCM"):
+        plan_layout(board, large, place={"arena": "DTCM"})

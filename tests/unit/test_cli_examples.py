@@ -23,7 +23,19 @@ from PIL import Image
 import codegen
 from codegen.zoo.defaults import default_model
 
-COMMANDS = ("", "compile", "verify", "simulate", "evaluate", "info", "zoo", "sweep", "boards")
+COMMANDS = (
+    "",
+    "compile",
+    "verify",
+    "run",
+    "flash",
+    "simulate",
+    "evaluate",
+    "info",
+    "zoo",
+    "sweep",
+    "boards",
+)
 SIGNED = {"mean": [127.5] * 3, "std": [127.5] * 3, "channels": "RGB", "resize": "stretch"}
 ROOT = Path(codegen.__file__).parent.parent
 

@@ -1,20 +1,17 @@
-/* The serial port USART1 on pins PB6 and PB7. Registers: RM0090 sections 7.3 "RCC registers" and
- * 8.4 "GPIO registers"; alternate function 7: STM32F405 data sheet, table 9. */
-#include <stdint.h>
-
+/* 168 MHz (5 wait states, prefetch, both caches of the flash interface); USART1 on PB6 and PB7.
+ * Wait states: RM0090 3.5.1 table 10; alternate function 7: STM32F405 data sheet, table 9. */
 #include "board.h"
+#include "stm32_gpio.h"
+#include "stm32f4_clock.h"
 
-#define RCC_AHB1ENR (*(volatile uint32_t *)0x40023830u)
-#define RCC_APB2ENR (*(volatile uint32_t *)0x40023844u)
-#define GPIOB_MODER (*(volatile uint32_t *)0x40020400u)
-#define GPIOB_AFRL (*(volatile uint32_t *)0x40020420u)
+#define GPIOB 0x40020400u
 
-#define RCC_AHB1ENR_GPIOBEN (1u << 1)
-#define RCC_APB2ENR_USART1EN (1u << 4)
+#define FLASH_ACR_5_WAITS_AND_CACHES (5u | 1u << 8 | 1u << 9 | 1u << 10)
 
 void board_init(void) {
-    RCC_AHB1ENR |= RCC_AHB1ENR_GPIOBEN;
-    RCC_APB2ENR |= RCC_APB2ENR_USART1EN;
-    GPIOB_MODER = (GPIOB_MODER & ~(0xFu << 12)) | (0xAu << 12); /* PB6, PB7: alternate function */
-    GPIOB_AFRL = (GPIOB_AFRL & ~(0xFFu << 24)) | (0x77u << 24); /* ... which is USART1 */
+    stm32f4_clock(168, FLASH_ACR_5_WAITS_AND_CACHES, false);
+    *reg(RCC_AHB1ENR) |= 1u << 1; /* GPIOB */
+    *reg(RCC_APB2ENR) |= 1u << 4; /* USART1 */
+    stm32_pin_function(GPIOB, 6, 7);
+    stm32_pin_function(GPIOB, 7, 7);
 }
