@@ -46,8 +46,30 @@ class Core:
 
 
 @dataclass(frozen=True)
+class Timing:
+    """What an access to a memory costs.
+
+    Attributes:
+        wait_states: Cycles of the core that the read of a line takes longer than one.
+        line_bytes: Bytes that one read gives, a power of two.
+        prefetch: The next line is read ahead while instructions of this one execute.
+        cached: A cache of such lines lies before it.
+    """
+
+    wait_states: int = 0
+    line_bytes: int = 4
+    prefetch: bool = False
+    cached: bool = False
+
+    @property
+    def words_a_wait(self) -> int:
+        """Words that are read in order for one wait."""
+        return self.line_bytes // 4 if self.cached else 1
+
+
+@dataclass(frozen=True)
 class Region:
-    """A memory: name, first address, length in bytes, and what it is for.
+    """A memory: name, first address, length in bytes, what it is for, and what an access costs.
 
     `flash` holds code, `ram` holds stacks and variables, `external` holds what is too large for
     the first flash (weights) or the first RAM (the arena), `boot2` what RP2040 runs first.
@@ -57,6 +79,7 @@ class Region:
     origin: int
     length: int
     kind: RegionKind
+    timing: Timing = Timing()
 
 
 @dataclass(frozen=True)
@@ -279,9 +302,27 @@ def _region(table: _Table) -> Region:
         origin=table.take_int("origin", minimum=0),
         length=table.take_int("length"),
         kind=cast(RegionKind, table.take_str("kind", _KINDS)),
+        timing=_timing(table.take_table("timing")),
     )
     table.finish()
     return region
+
+
+def _timing(table: _Table | None) -> Timing:
+    if table is None:
+        return Timing()
+    timing = Timing(
+        wait_states=table.take_int("wait_states", minimum=0),
+        line_bytes=table.take_int("line_bytes") if table.has("line_bytes") else 4,
+        prefetch=table.take_bool("prefetch") if table.has("prefetch") else False,
+        cached=table.take_bool("cached") if table.has("cached") else False,
+    )
+    if timing.line_bytes % 4 or timing.line_bytes & (timing.line_bytes - 1):
+        raise ThumbnetError(
+            f"{table.where}: line_bytes is {timing.line_bytes}, it must be a power of two >= 4"
+        )
+    table.finish()
+    return timing
 
 
 class _Table:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.boards import Board, Core
-from codegen.elf import Sizes, elf_sizes
+from codegen.elf import Sizes, elf_sizes, weight_arrays
 from codegen.errors import ThumbnetError
 from codegen.linker import ANYWHERE, Layout, Need, linker_script, plan_layout
 from codegen.programs import FOLDERS, PROGRAMS, board_defines, firmware_sources
@@ -185,11 +185,11 @@ def _compile_one(job: _Job, source: Path) -> Path:
     return target
 
 
-def _need(objects: Iterable[Path]) -> Need:
+def _need(objects: Sequence[Path]) -> Need:
     sizes: list[Sizes] = [elf_sizes(path) for path in objects]
     return Need(
         code=sum(s.code + s.rodata + s.data for s in sizes),
-        weights=sum(s.weights for s in sizes),
+        weights=weight_arrays(objects),
         variables=sum(s.data + s.bss for s in sizes),
         arena=sum(s.arena for s in sizes),
     )

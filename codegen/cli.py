@@ -633,9 +633,17 @@ def profile(
         bool, typer.Option("--functions", help="Also list the functions, the costliest first.")
     ] = False,
     flash_wait: Annotated[
-        int, typer.Option(min=0, max=100, help="Wait states of flash: code and constants.")
-    ] = 0,
-    ram_wait: Annotated[int, typer.Option(min=0, max=100, help="Wait states of RAM.")] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Wait states of flash: code and constants. In place of those of OUT's board, as "
+            "--ram-wait.",
+        ),
+    ] = None,
+    ram_wait: Annotated[
+        int | None, typer.Option(min=0, max=100, help="Wait states of RAM.")
+    ] = None,
     prefetch: Annotated[
         bool, typer.Option(help="With wait states: flash reads the next line ahead.")
     ] = False,
@@ -654,7 +662,11 @@ def profile(
     from codegen import profile as profiling
     from codegen import tables
 
-    waits = profiling.WaitStates(flash_wait, ram_wait, prefetch, int(flash_line.value))
+    waits = None
+    if flash_wait is not None or ram_wait is not None:
+        waits = profiling.WaitStates(
+            flash_wait or 0, ram_wait or 0, prefetch, int(flash_line.value)
+        )
     options = profiling.ProfileOptions(functions, waits, worst, slow_multiply)
     with ProgressBar() as progress:
         report = profiling.profile_model(out, core, options, progress)

@@ -41,18 +41,35 @@ _CTYPES = {
 }
 _NUMBERS_A_LINE = 24
 WEIGHTS, TABLES = "WEIGHTS", "TABLES"
-"""Sections of constants: macros of the generated C."""
+"""Kinds of constants: macros of the generated C."""
+_READS_DIGITS = 6
 TEXT_LIMIT = 8 << 20
 """Bytes of weights beyond which they are not written as text."""
 
 
 @dataclass(frozen=True, eq=False)
 class ConstArray:
-    """A constant array: ``const CTYPE NAME[LENGTH] = { LINES };``."""
+    """A constant array: ``const CTYPE NAME[LENGTH] SECTION = { LINES };``.
+
+    ``reads`` is how often an inference reads each byte, at most.
+    """
 
     name: str
     values: NDArray[Any]
-    section: str
+    kind: str
+    reads: int
+
+    @property
+    def section(self) -> str:
+        """The macro that puts it into its section."""
+        if self.kind == TABLES:
+            return TABLES
+        return f"{WEIGHTS}({self.reads_text}, {self.name})"
+
+    @property
+    def reads_text(self) -> str:
+        """``reads`` as it stands in the section's name, where it sorts as text."""
+        return f"{self.reads:0{_READS_DIGITS}d}"
 
     @property
     def ctype(self) -> str:
@@ -182,7 +199,7 @@ class CModel:
     @functools.cached_property
     def binary(self) -> tuple[tuple[ConstArray, int], ...]:
         """The arrays in a binary file, each with its offset; none if all are small."""
-        weights = [array for array in self.arrays if array.section == WEIGHTS]
+        weights = [array for array in self.arrays if array.kind == WEIGHTS]
         if sum(array.bytes for array in weights) <= TEXT_LIMIT:
             return ()
         ends = itertools.accumulate((-(-array.bytes // 4) * 4 for array in weights), initial=0)
@@ -229,7 +246,8 @@ def make_cmodel(plan: Plan, name: str) -> CModel:
         made = step.stage.kernel.calls(graph, step.stage.nodes[0], _row_plan(plan, step))
         for call in made:
             layer = step.stage.layers[call.layer]
-            constants = tuple(_constants(f"{name}_{layer}", call))
+            height, width, _ = graph.tensors[graph.nodes[layer].output].shape
+            constants = tuple(_constants(f"{name}_{layer}", call, height * width))
             # Calls of a layer for parts of a row share its constants.
             arrays |= {array.name: array for array in constants}
             arguments = (*_operands(plan, step, call), *(array.name for array in constants))
@@ -341,13 +359,14 @@ def _shape_text(parameters: Parameters) -> str:
     return "x".join(str(p[key]) for key in keys if key in p)
 
 
-def _constants(prefix: str, call: KernelCall) -> Iterator[ConstArray]:
+def _constants(prefix: str, call: KernelCall, reads: int) -> Iterator[ConstArray]:
     for array in call.arrays:
-        yield _const_array(f"{prefix}_{array.role}", array)
+        yield _const_array(f"{prefix}_{array.role}", array, reads)
 
 
-def _const_array(name: str, array: CArray) -> ConstArray:
-    return ConstArray(name, array.values.reshape(-1), WEIGHTS if array.is_weight else TABLES)
+def _const_array(name: str, array: CArray, reads: int) -> ConstArray:
+    kind = WEIGHTS if array.is_weight else TABLES
+    return ConstArray(name, array.values.reshape(-1), kind, reads)
 
 
 def _lines(texts: list[str], a_line: int) -> tuple[str, ...]:
@@ -479,4 +498,5 @@ def _pixel_tables(graph: Graph, name: str) -> ConstArray | None:
         return None
     if (table == table[0]).all():
         table = table[:1]
-    return _const_array(f"{name}_pixels", CArray("table", table))
+    reads = graph.input_tensor.shape[0] * graph.input_tensor.shape[1]
+    return _const_array(f"{name}_pixels", CArray("table", table), reads)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +18,8 @@ _SHF_WRITE = 1
 _SHF_ALLOC = 2
 _SHF_EXECINSTR = 4
 _WEIGHTS = (".weights", ".rodata.thumbnet_weights")
+_HOT = ".hot_weights"
+_ARRAY = re.compile(r"\.rodata\.thumbnet_weights\.(\d+)\.(\w+)")
 _ARENA = (".arena", ".bss.thumbnet_arena")
 _STACKS = (".process_stack", ".main_stack")
 
@@ -27,6 +31,7 @@ class Sizes:
     Attributes:
         code: Instructions and exception vectors.
         weights: Constants of the model (sections .rodata.thumbnet_weights*).
+        hot: Constants of the model that are copied: they count in flash and in RAM.
         rodata: Other constants and tables.
         data: Variables with an initial value: they count in flash and in RAM.
         bss: Other variables, without arena and stacks.
@@ -36,6 +41,7 @@ class Sizes:
 
     code: int
     weights: int
+    hot: int
     rodata: int
     data: int
     bss: int
@@ -45,12 +51,12 @@ class Sizes:
     @property
     def flash(self) -> int:
         """Bytes of flash: code, weights, tables and initial values."""
-        return self.code + self.weights + self.rodata + self.data
+        return self.code + self.weights + self.hot + self.rodata + self.data
 
     @property
     def ram(self) -> int:
-        """Bytes of RAM: variables, arena and stacks."""
-        return self.data + self.bss + self.arena + self.stack
+        """Bytes of RAM: variables, copied weights, arena and stacks."""
+        return self.data + self.bss + self.hot + self.arena + self.stack
 
 
 def elf_sizes(elf: Path) -> Sizes:
@@ -59,7 +65,7 @@ def elf_sizes(elf: Path) -> Sizes:
     Raises:
         ThumbnetError: The file is no ELF file.
     """
-    total = dict.fromkeys(("code", "weights", "rodata", "data", "bss", "arena", "stack"), 0)
+    total = dict.fromkeys((part.name for part in fields(Sizes)), 0)
     with elf.open("rb") as file:
         for section in _open(elf, file).iter_sections():
             if section["sh_flags"] & _SHF_ALLOC:
@@ -67,10 +73,37 @@ def elf_sizes(elf: Path) -> Sizes:
     return Sizes(**total)
 
 
+@dataclass(frozen=True)
+class WeightArray:
+    """An array of weights: name, bytes, and how often an inference reads each byte, at most."""
+
+    name: str
+    bytes: int
+    reads: int
+
+
+def weight_arrays(objects: Iterable[Path]) -> tuple[WeightArray, ...]:
+    """The arrays of weights in object files, each of which has a section of its own.
+
+    Raises:
+        ThumbnetError: A file is no ELF file.
+    """
+    arrays = []
+    for path in objects:
+        with path.open("rb") as file:
+            for section in _open(path, file).iter_sections():
+                if named := _ARRAY.fullmatch(section.name):
+                    reads, name = named.groups()
+                    arrays.append(WeightArray(name, section["sh_size"], int(reads)))
+    return tuple(arrays)
+
+
 def _purpose(section: Section) -> str:
     name: str = section.name
     if name.startswith(_WEIGHTS):
         return "weights"
+    if name == _HOT:
+        return "hot"
     if name.startswith(_ARENA):
         return "arena"
     if name in _STACKS:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from codegen.boards import Board, Core
 from codegen.cmodel import TABLES, WEIGHTS, CModel, make_cmodel
+from codegen.elf import WeightArray
 from codegen.linker import Layout, linker_script
 from codegen.plan import Plan
 from codegen.programs import PROGRAMS, board_defines, firmware_sources
@@ -17,18 +18,22 @@ from codegen.resources import resource
 
 @dataclass(frozen=True)
 class ConstantBytes:
-    """Bytes of constants: weights, and the tables (biases, multipliers, look-ups)."""
+    """Bytes of constants: weights, by array, and the tables (biases, multipliers, look-ups)."""
 
-    weights: int
+    arrays: tuple[WeightArray, ...]
     tables: int
+
+    @property
+    def weights(self) -> int:
+        """Bytes of all weights."""
+        return sum(array.bytes for array in self.arrays)
 
 
 def constant_bytes(model: CModel) -> ConstantBytes:
     """Sizes of the constant arrays as they will lie in flash."""
-    sums = {WEIGHTS: 0, TABLES: 0}
-    for array in model.all_arrays:
-        sums[array.section] += array.bytes
-    return ConstantBytes(sums[WEIGHTS], sums[TABLES])
+    arrays = model.all_arrays
+    weights = (WeightArray(a.name, a.bytes, a.reads) for a in arrays if a.kind == WEIGHTS)
+    return ConstantBytes(tuple(weights), sum(a.bytes for a in arrays if a.kind == TABLES))
 
 
 def write_model(plan: Plan, name: str, folder: Path) -> CModel:

@@ -42,7 +42,7 @@ def check_fit(
     forms = {(step.stage.kernel, node.op) for step in plan.steps for node in step.stage.nodes}
     need = Need(
         code=constants.tables + CODE_ESTIMATE + FUNCTION_ESTIMATE * len(forms),
-        weights=constants.weights,
+        weights=constants.arrays,
         variables=graph.output_tensor.size + graph.input_tensor.row_size + VARIABLES_ESTIMATE,
         arena=plan.arena_bytes,
     )

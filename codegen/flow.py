@@ -103,6 +103,7 @@ class CompileReport:
     core: str
     plan: Plan
     flash_budget: int | None
+    constants: ConstantBytes
     sizes: ModelSizes
     warnings: tuple[str, ...]
     quantization: Mapping[str, Any]
@@ -223,6 +224,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
             core.name,
             plan,
             budget,
+            constants,
             sizes,
             tuple(warnings),
             quantized.document,

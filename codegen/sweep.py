@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from codegen.boards import Board, load_board, load_core
-from codegen.emit import ConstantBytes
 from codegen.errors import ThumbnetError
 from codegen.fit import CODE_ESTIMATE, check_fit
 from codegen.flow import CompileOptions, CompileReport, compile_model
@@ -204,7 +203,7 @@ def _for_core(
         out, model, default_calibration(), core, name="net", flash_budget=budget, limit=_PICTURES
     )
     report = compile_model(options)
-    constants = ConstantBytes(report.sizes.weights, report.sizes.tables)
+    constants = report.constants
     fits = {
         b.name: check_fit(report.plan, constants, b, required=False) is not None for b in boards
     }

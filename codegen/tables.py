@@ -340,7 +340,7 @@ def profiled(report: Document) -> Iterable[RenderableType]:
         return
     yield Text(
         f"{total}, {_number(cycles)} cycles, {_percent(report['cycles_per_mac'])} cycles per "
-        f"multiply-add\nCycles are estimated ({_wait_states(report['wait_states'])}) after "
+        f"multiply-add\nCycles are estimated ({_wait_states(report['memories'])}) after "
         f"{report['model']['text']}: {_trust(report['model'])}"
     )
 
@@ -351,11 +351,16 @@ def _trust(model: Document) -> str:
     return "such counts read 0.8 to 4.6 % below boards"
 
 
-def _wait_states(waits: Document) -> str:
-    if not waits["flash"] and not waits["ram"]:
+def _wait_states(memories: list[Document]) -> str:
+    if not memories:
         return "zero wait states"
-    prefetch = "with prefetch" if waits["prefetch"] else "no prefetch"
-    return f"wait states: flash {waits['flash']}, {prefetch}, RAM {waits['ram']}"
+    texts = [
+        f"{memory['name']} {memory['wait_states']}"
+        + " prefetched" * memory["prefetch"]
+        + " cached" * memory["cached"]
+        for memory in memories
+    ]
+    return f"wait states: {', '.join(texts)}"
 
 
 def _share(part: int | None, whole: int | None) -> str:

@@ -110,6 +110,7 @@ def measure(program: CProgram, image: bytes, folder: Path) -> Cost:
         output,
         [Call(linked.symbol("infer"), (source, output))],
         KernelCalls(),
+        [],
         Memory(stack, output - stack + program.output_bytes),
         folder,
         _RUN_TIMEOUT,

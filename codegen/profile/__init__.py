@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from codegen import simulate
-from codegen.boards import Board, Core, Region, load_board, load_core
+from codegen.boards import Board, Core, Region, Timing, load_board, load_core
 from codegen.build import build_target
 from codegen.cmodel import make_cmodel
 from codegen.emit import write_model
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Int8Array
+from codegen.linker import ANYWHERE
 from codegen.output import Output, read_output
 from codegen.plan import Plan
 from codegen.profile.attribution import kernel_calls
@@ -24,9 +25,10 @@ from codegen.profile.counter import COUNTED_CORES, Call, Counts, Flow, Memory, c
 from codegen.profile.cycles import CycleModel, check_alignment, cycle_model, cycles_by_address
 from codegen.profile.program import Program, read_program
 from codegen.profile.report import FunctionProfile, LayerProfile, ProfileOptions, ProfileReport
-from codegen.profile.waits import WaitStates, waits_by_address
+from codegen.profile.waits import TimedMemory, WaitStates, waits_by_address
 from codegen.progress import Progress, silent
 from codegen.qemu import run_qemu
+from codegen.targets import placement
 
 __all__ = [
     "FunctionProfile",
@@ -41,6 +43,7 @@ _SLOWEST = 1e6
 """Multiply-adds a second that the emulator surely reaches, for the time limit."""
 _LEAST_TIME = 120.0
 _ALIGNMENT = 1 << 20
+_ADDRESSES = (1 << 32) - 1
 _ROOMY = (
     Region("FLASH", 0x00000000, 1 << 28, "flash"),
     Region("RAM", 0x20000000, 1 << 28, "ram"),
@@ -68,7 +71,7 @@ def profile_model(
             something else than the simulator.
     """
     output = read_output(out)
-    board, chosen = _target(output, core)
+    board, chosen, place = _target(output, core)
     options = options or ProfileOptions()
     image = _image(output.graph)
     with tempfile.TemporaryDirectory(prefix="thumbnet-") as work:
@@ -76,28 +79,51 @@ def profile_model(
         progress("compiling", 0, 3)
         plan = output.plan(chosen.name)
         sources = _sources(output, plan, chosen, folder)
-        elf = build_target(sources, output.name, board, chosen, folder / "build", check=False)
+        elf = build_target(
+            *(sources, output.name, board, chosen, folder / "build"),
+            check=False,
+            place=place,
+        )
         progress("counting", 1, 3)
         if chosen.name not in COUNTED_CORES:
             return _total_only(output.graph, elf, board, chosen, image)
         program = read_program(elf)
-        counts = _count(output, plan, program, board, chosen, image, folder)
+        memories = _timed_memories(board, program, options.waits)
+        counts = _count(output, plan, program, board, chosen, image, memories, folder)
     progress("estimating cycles", 2, 3)
     model = cycle_model(chosen.name, worst=options.worst, slow_multiply=options.slow_multiply)
     check_alignment(model, program, counts.flows)
-    return _report(output.graph, program, counts, model, options)
+    return _report(output.graph, program, counts, model, memories, options)
 
 
-def _target(output: Output, core: str | None) -> tuple[Board, Core]:
-    """The core, and the board whose memory the program is linked for."""
+def _target(output: Output, core: str | None) -> tuple[Board, Core, Mapping[str, str]]:
+    """The board whose memory the program is linked for, the core, and regions chosen by hand."""
     chosen = load_core(core or output.core)
     own = output.report.get("board")
     if own and chosen.name == output.core:
-        return load_board(str(own)), chosen
+        board = load_board(str(own))
+        return board, chosen, placement(output, board)
     board = load_board(chosen.qemu_board)
     if chosen.name in COUNTED_CORES:
         board = replace(board, regions=_ROOMY)
-    return board, chosen
+    return board, chosen, ANYWHERE
+
+
+def _timed_memories(
+    board: Board, program: Program, waits: WaitStates | None
+) -> tuple[TimedMemory, ...]:
+    """The memories with wait states: the board's, or constants and RAM as chosen by hand."""
+    if waits is None:
+        return tuple(
+            TimedMemory(region.name, region.origin, region.length, region.timing)
+            for region in board.regions
+        )
+    flash = Timing(waits.flash, waits.line_bytes, waits.prefetch)
+    constants = [image for image in program.images if image.read_only]
+    return (
+        *(TimedMemory("flash", image.address, len(image.data), flash) for image in constants),
+        TimedMemory("RAM", 0, _ADDRESSES, Timing(waits.ram)),
+    )
 
 
 def _image(graph: Graph) -> Int8Array:
@@ -134,7 +160,7 @@ def _total_only(
         cycles=None,
         model=f"none for {core.name}",
         validated=False,
-        waits=WaitStates(),
+        memories=(),
         layers=_layers(graph, [None] * len(graph.nodes), [None] * len(graph.nodes)),
         functions=None,
         warnings=(
@@ -151,6 +177,7 @@ def _count(
     board: Board,
     core: Core,
     image: Int8Array,
+    timed: Sequence[TimedMemory],
     work: Path,
 ) -> Counts:
     graph = output.graph
@@ -165,6 +192,7 @@ def _count(
         program.symbol("ld_process_stack_end"),
         _inference(output, program, pixels, result),
         kernel_calls(plan, make_cmodel(plan, output.name), program),
+        [Memory(memory.address, memory.size) for memory in timed],
         result,
         work,
         _time_limit(graph),
@@ -201,9 +229,15 @@ def _check_output(graph: Graph, image: Int8Array, found: Int8Array) -> None:
 
 
 def _report(
-    graph: Graph, program: Program, counts: Counts, model: CycleModel, options: ProfileOptions
+    graph: Graph,
+    program: Program,
+    counts: Counts,
+    model: CycleModel,
+    memories: tuple[TimedMemory, ...],
+    options: ProfileOptions,
 ) -> ProfileReport:
-    cycles = _cycles(options.waits, model, program, counts.flows)
+    cycles = _cycles(memories, model, program, counts.flows)
+    slow = tuple(memory for memory in memories if memory.timing.wait_states)
     by_layer = [sum(spent.values()) for spent in cycles]
     executed = [flow.instructions for flow in counts.flows]
     warnings = []
@@ -214,8 +248,8 @@ def _report(
         instructions=sum(executed),
         cycles=sum(by_layer),
         model=model.source,
-        validated=model.validated and not options.waits,
-        waits=options.waits,
+        validated=model.validated and not slow,
+        memories=slow,
         layers=_layers(graph, executed, by_layer),
         functions=_functions(program, counts.flows, cycles) if options.functions else None,
         warnings=tuple(warnings),
@@ -223,16 +257,15 @@ def _report(
 
 
 def _cycles(
-    waits: WaitStates, model: CycleModel, program: Program, flows: Sequence[Flow]
+    memories: Sequence[TimedMemory], model: CycleModel, program: Program, flows: Sequence[Flow]
 ) -> list[dict[int, int]]:
     """Cycles by address, for each layer."""
     code = program.code
     overlaps = model.overlaps(code)
     spent = [cycles_by_address(model, code, overlaps, flow) for flow in flows]
-    if waits:
-        for cycles, flow in zip(spent, flows, strict=True):
-            for address, lost in waits_by_address(waits, model, code, flow).items():
-                cycles[address] = cycles.get(address, 0) + lost
+    for cycles, flow in zip(spent, flows, strict=True):
+        for address, lost in waits_by_address(memories, model, code, flow).items():
+            cycles[address] = cycles.get(address, 0) + lost
     return spent
 
 

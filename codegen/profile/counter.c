@@ -7,7 +7,7 @@
  *   address to return to, stack pointer,
  *   number of memories, then address and size of each,
  *   number of images, then address and size of each,
- *   number of read-only ranges, then first address and size of each,
+ *   number of ranges that accesses are told apart by, then first address and size of each,
  *   number of kernels, then first address and size of each, by address,
  *   number of kernel calls, then layer and 0 of each,
  *   address and size of what to give back,
@@ -19,8 +19,9 @@
  *
  * RESULT: number of edges, number of accesses, then struct count of each, then the bytes asked for.
  *   edge    layer, block, address after the block, next block; times
- *   access  layer, block, class, 0; times, where class = write | extra cycles << 1 | read-only << 3
- *           and extra cycles are those of an unaligned access on a 32-bit bus (ARM 100166, 3.3.2)
+ *   access  layer, block, class, 0; times, where class = write | extra cycles << 1 | range << 3,
+ *           range is a number from 1 or 0 for none of them, and extra cycles are those of an
+ *           unaligned access on a 32-bit bus (ARM 100166, 3.3.2)
  */
 #include <inttypes.h>
 #include <stdint.h>
@@ -52,7 +53,7 @@ struct ranges {
 
 struct run {
     struct table edges, accesses;
-    struct ranges read_only, kernels, kernel_calls;
+    struct ranges told_apart, kernels, kernel_calls;
     uint32_t kernel_calls_begun;
     uint32_t kernel_return; /* where the kernel call that is under way returns to */
     uint32_t layer, block, block_end, end;
@@ -159,10 +160,11 @@ static void on_access(uc_engine *uc, uc_mem_type type, uint64_t address, int siz
     } else if ((size >= 4 && (address & 2) != 0) || (size == 2 && (address & 1) != 0)) {
         class |= 1u << 1;
     }
-    for (uint32_t i = 0; i < run->read_only.number; i++) {
-        const struct range range = run->read_only.all[i];
+    for (uint32_t i = 0; i < run->told_apart.number; i++) {
+        const struct range range = run->told_apart.all[i];
         if (address - range.first < range.second) {
-            class |= 1u << 3;
+            class |= (i + 1) << 3;
+            break;
         }
     }
     find(&run->accesses, run->layer, run->block, class);
@@ -313,7 +315,7 @@ int main(int argc, char **argv) {
         check(uc_mem_map(uc, memory.first, memory.second, UC_PROT_ALL), "memory map");
     }
     const struct ranges images = read_ranges(job);
-    run.read_only = read_ranges(job);
+    run.told_apart = read_ranges(job);
     run.kernels = read_ranges(job);
     run.kernel_calls = read_ranges(job);
     const uint32_t wanted = read_word(job);

@@ -25,7 +25,7 @@ COUNTED_CORES = frozenset(
 _COUNT = np.dtype([(name, "u4") for name in ("layer", "block", "what", "next")] + [("times", "u8")])
 _PAGE = 4096
 _COMPILE_TIMEOUT = 120.0
-_WRITE, _EXTRA_SHIFT, _EXTRA_MASK, _READ_ONLY = 1, 1, 3, 8  # class of an access, see counter.c
+_WRITE, _EXTRA_SHIFT, _EXTRA_MASK, _RANGE_SHIFT = 1, 1, 3, 3  # class of an access: counter.c
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class AccessClass:
 
     Attributes:
         write: It is a store.
-        read_only: It reads the program's constants: on a board, flash.
         extra: Further bus accesses because of an unaligned address.
+        memory: Index of the memory that it touches among those told apart; -1 for another.
     """
 
     write: bool
-    read_only: bool
     extra: int
+    memory: int
 
 
 @dataclass
@@ -111,6 +111,7 @@ def count(
     stack: int,
     calls: Sequence[Call],
     kernel_calls: KernelCalls,
+    told_apart: Sequence[Memory],
     output: Memory,
     workdir: Path,
     timeout: float,
@@ -125,6 +126,7 @@ def count(
         stack: The stack pointer.
         calls: What to call.
         kernel_calls: Which layer what runs belongs to.
+        told_apart: Memories whose accesses are counted apart; the first that holds an address.
         output: What to give back after the run.
         workdir: Where the emulator is built; exists.
         timeout: Time limit in seconds.
@@ -138,7 +140,7 @@ def count(
     words = [program.symbol("reset_handler"), stack]
     words += _pairs(_pages(memories))
     words += _pairs([(address, len(data)) for address, data in images])
-    words += _pairs([(i.address, len(i.data)) for i in program.images if i.read_only])
+    words += _pairs([(memory.address, memory.size) for memory in told_apart])
     words += _pairs(kernels)
     words += _pairs([(layer, 0) for layer in kernel_calls.layers])
     words += [output.address, output.size, len(calls)]
@@ -207,9 +209,8 @@ def _read_counts(data: bytes, code: Code, layers: int) -> Counts:
         *(records[edges:][name].tolist() for name in ("layer", "block", "next", "times")),
         strict=True,
     ):
-        kind = AccessClass(
-            bool(what & _WRITE), bool(what & _READ_ONLY), what >> _EXTRA_SHIFT & _EXTRA_MASK
-        )
+        extra = what >> _EXTRA_SHIFT & _EXTRA_MASK
+        kind = AccessClass(bool(what & _WRITE), extra, (what >> _RANGE_SHIFT) - 1)
         flows[layer].accesses[block, kind] += times
     return Counts(flows, data[start + records.nbytes :])
 

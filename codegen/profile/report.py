@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from codegen.profile.waits import WaitStates
+from codegen.profile.waits import TimedMemory, WaitStates
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,13 @@ class ProfileOptions:
 
     Attributes:
         functions: Also a flat profile by function.
-        waits: Memory timing; zero wait states by default.
+        waits: Memory timing; None for what the board's file says, or zero wait states.
         worst: Instructions whose cycles depend on the data take the most, not the middle.
         slow_multiply: Cortex-M0 and M0+ with the multiplier of 32 cycles.
     """
 
     functions: bool = False
-    waits: WaitStates = field(default_factory=WaitStates)
+    waits: WaitStates | None = None
     worst: bool = False
     slow_multiply: bool = False
 
@@ -55,7 +55,7 @@ class ProfileReport:
         cycles: Estimated; None where there is no model.
         model: The cycle model in words.
         validated: Counts after this model, at these wait states, were compared with boards.
-        waits: Memory timing.
+        memories: Those with wait states.
         layers: In the order of execution.
         functions: By cycles, most first; None if not asked for.
         warnings: What a reader of the numbers must know.
@@ -66,7 +66,7 @@ class ProfileReport:
     cycles: int | None
     model: str
     validated: bool
-    waits: WaitStates
+    memories: tuple[TimedMemory, ...]
     layers: tuple[LayerProfile, ...]
     functions: tuple[FunctionProfile, ...] | None = None
     warnings: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class ProfileReport:
             "cycles": self.cycles,
             "cycles_per_mac": _per_mac(self.cycles, self.macs),
             "model": {"text": self.model, "validated": self.validated},
-            "wait_states": vars(self.waits),
+            "memories": [{"name": m.name, **vars(m.timing)} for m in self.memories],
             "layers": [
                 {**vars(layer), "cycles_per_mac": _per_mac(layer.cycles, layer.macs)}
                 for layer in self.layers

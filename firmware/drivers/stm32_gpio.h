@@ -12,4 +12,9 @@ static inline void stm32_pin_function(uint32_t port, uint32_t pin, uint32_t func
     reg_change(moder, 3u << (pin * 2u), 2u << (pin * 2u));
 }
 
+/* The fastest edges, for signals beyond some 50 MHz. */
+static inline void stm32_pin_fast(uint32_t port, uint32_t pin) {
+    reg_change(port + 0x08u, 3u << (pin * 2u), 3u << (pin * 2u));
+}
+
 #endif

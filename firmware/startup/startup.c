@@ -11,7 +11,7 @@
  *   4. the end of the process stack, which is the start of RAM, is guarded: by PSPLIM on ARMv8-M,
  *      by an MPU region below RAM on ARMv7-M, by the lack of memory there on ARMv6-M;
  *   5. memory, bus and usage faults get handlers of their own instead of all being HardFaults;
- *   6. .data is copied from flash and .bss is cleared;
+ *   6. .data (and weights that belong in RAM) are copied from flash and .bss is cleared;
  *   7. board_init, board_text_start, main, and the end of the run with main's status.
  *
  * Register addresses and bits: ARMv7-M Architecture Reference Manual (DDI 0403) B3.2 "System
@@ -56,8 +56,15 @@
 #define ENABLE_FPU_AND_MVE
 #endif
 
-extern uint32_t ld_data_start[], ld_data_end[], ld_bss_start[], ld_bss_end[];
-extern const uint32_t ld_data_load[], ld_vectors[];
+/* What has to be copied: from, to, and the end of that. */
+struct copy {
+    const uint32_t *from;
+    uint32_t *to, *end;
+};
+
+extern uint32_t ld_bss_start[], ld_bss_end[];
+extern const uint32_t ld_vectors[];
+extern const struct copy ld_copies_start[], ld_copies_end[];
 
 int main(void);
 void thumbnet_start(void) __attribute__((noreturn, used));
@@ -105,9 +112,11 @@ static void enable_faults(void) {
 void thumbnet_start(void) {
     guard_process_stack();
     enable_faults();
-    const uint32_t *load = ld_data_load;
-    for (uint32_t *p = ld_data_start; p != ld_data_end; p++) {
-        *p = *load++;
+    for (const struct copy *copy = ld_copies_start; copy != ld_copies_end; copy++) {
+        const uint32_t *from = copy->from;
+        for (uint32_t *p = copy->to; p != copy->end; p++) {
+            *p = *from++;
+        }
     }
     for (uint32_t *p = ld_bss_start; p != ld_bss_end; p++) {
         *p = 0;

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from codegen.boards import CORES, list_boards, load_board, load_core, read_board
+from codegen.boards import CORES, Board, list_boards, load_board, load_core, read_board
+from codegen.elf import WeightArray
 from codegen.errors import ThumbnetError
 from codegen.linker import Layout, Need, linker_script, parse_placement, plan_layout
 from codegen.resources import resource
 
 K = 1024
 M = 1024 * K
-SMALL = Need(code=8 * K, weights=16 * K, variables=64, arena=2 * K)
+
+
+def need(code: int, weights: int, variables: int, arena: int) -> Need:
+    """Of one array of weights."""
+    return Need(code, (WeightArray("w", weights, 1),), variables, arena)
+
+
+SMALL = need(code=8 * K, weights=16 * K, variables=64, arena=2 * K)
 
 BOARD_TOML = """
 title = "A board"
@@ -159,8 +168,8 @@ def test_linker_script_with_weights_and_arena_outside(
     golden: Callable[[str, str], None],
 ) -> None:
     board = load_board("mps2_an386")
-    need = Need(code=8 * K, weights=5 * M, variables=64, arena=6 * M)
-    golden("linker/mps2_an386_external.ld", linker_script(board, plan_layout(board, need)))
+    large = need(code=8 * K, weights=5 * M, variables=64, arena=6 * M)
+    golden("linker/mps2_an386_external.ld", linker_script(board, plan_layout(board, large)))
 
 
 @pytest.mark.parametrize(
@@ -176,28 +185,29 @@ def test_what_is_too_large_goes_to_the_next_memory(
     weights: int, arena: int, layout: tuple[str, str]
 ) -> None:
     board = load_board("mps3_an547")
-    plan = plan_layout(board, Need(code=16 * K, weights=weights, variables=100, arena=arena))
-    assert (plan.weights, plan.arena) == layout
+    plan = plan_layout(board, need(code=16 * K, weights=weights, variables=100, arena=arena))
+    assert plan.weights == ((layout[0], ()),)
+    assert plan.arena == layout[1]
 
 
 def test_a_full_flash_without_alternative_is_left_to_the_linker() -> None:
     board = load_board("microbit")
-    layout = plan_layout(board, Need(code=16 * K, weights=240 * K, variables=64, arena=2 * K))
-    assert layout == Layout("FLASH", "RAM", 1024, 256)
+    layout = plan_layout(board, need(code=16 * K, weights=240 * K, variables=64, arena=2 * K))
+    assert layout == Layout((("FLASH", ()),), None, "RAM", "RAM", 1024, 256)
 
 
 @pytest.mark.parametrize(
-    ("need", "message"),
+    ("wanted", "message"),
     [
-        (Need(8 * K, 256 * K, 64, 2 * K), r"the weights need 262144 bytes.*8192 too many"),
-        (Need(8 * K, 16 * K, 64, 16 * K), r"the arena need 16384 bytes, 15040 are left in RAM"),
-        (Need(300 * K, 0, 64, 2 * K), r"code and tables need 307200 bytes, FLASH has 262144"),
-        (Need(8 * K, 0, 16 * K, 0), r"stacks and variables need 17664 bytes, RAM has 16384"),
+        (need(8 * K, 256 * K, 64, 2 * K), r"the weights need 262144 bytes.*8192 too many"),
+        (need(8 * K, 16 * K, 64, 16 * K), r"the arena need 16384 bytes, 15040 are left in RAM"),
+        (need(300 * K, 0, 64, 2 * K), r"code and tables need 307200 bytes, FLASH has 262144"),
+        (need(8 * K, 0, 16 * K, 0), r"stacks and variables need 17664 bytes, RAM has 16384"),
     ],
 )
-def test_what_does_not_fit_is_told_with_its_bytes(need: Need, message: str) -> None:
+def test_what_does_not_fit_is_told_with_its_bytes(wanted: Need, message: str) -> None:
     with pytest.raises(ThumbnetError, match=message):
-        plan_layout(load_board("microbit"), need)
+        plan_layout(load_board("microbit"), wanted)
 
 
 def test_stack_size_can_be_chosen() -> None:
@@ -209,15 +219,15 @@ def test_weights_and_arena_can_be_placed_by_hand() -> None:
     board = load_board("nucleo_h743zi")
     assert plan_layout(board, SMALL).arena == "DTCM"
     layout = plan_layout(board, SMALL, place=parse_placement("arena = AXI_SRAM, weights=FLASH"))
-    assert (layout.weights, layout.arena) == ("FLASH", "AXI_SRAM")
+    assert (layout.weights, layout.arena) == ((("FLASH", ()),), "AXI_SRAM")
     assert "*(.bss.thumbnet_arena)\n    } > AXI_SRAM" in linker_script(board, layout)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "arena", "arena=", "stack=DTCM", "arena=A,arena=B", "arena=A,"]
+    "text", ["", "arena", "arena=", "code=DTCM", "arena=A,arena=B", "arena=A,"]
 )
 def test_a_placement_that_is_not_understood_is_told(text: str) -> None:
-    with pytest.raises(ThumbnetError, match="write weights=REGION"):
+    with pytest.raises(ThumbnetError, match="write PART=REGION"):
         parse_placement(text)
 
 
@@ -225,7 +235,57 @@ def test_a_region_that_the_board_has_not_or_that_is_full_is_told() -> None:
     board = load_board("nucleo_h743zi")
     with pytest.raises(ThumbnetError, match=r"cannot lie in 'FLASH'.*are DTCM, AXI_SRAM"):
         plan_layout(board, SMALL, place={"arena": "FLASH"})
-    large = Need(code=8 * K, weights=16 * K, variables=64, arena=200 * K)
+    large = need(code=8 * K, weights=16 * K, variables=64, arena=200 * K)
     assert plan_layout(board, large).arena == "AXI_SRAM"
     with pytest.raises(ThumbnetError, match=r"arena need 204800 bytes, .* are left in DTCM"):
         plan_layout(board, large, place={"arena": "DTCM"})
+
+
+ARRAYS = (
+    WeightArray("rare", 40 * K, 1),
+    WeightArray("often", 30 * K, 9216),
+    WeightArray("second", 20 * K, 576),
+    WeightArray("tiny", 100, 2),
+)
+
+
+def sized(board: Board, name: str, length: int) -> Board:
+    """The board with another length of one of its memories."""
+    regions = tuple(replace(r, length=length) if r.name == name else r for r in board.regions)
+    return replace(board, regions=regions)
+
+
+def test_weights_that_are_read_most_stay_inside() -> None:
+    board = sized(load_board("mps2_an386"), "FLASH", 64 * K)
+    layout = plan_layout(board, Need(8 * K, ARRAYS, 64, 2 * K))
+    # 52 KiB are left: the two that are read most, and the smallest.
+    assert layout.weights == (("FLASH", ("often", "second", "tiny")), ("PSRAM", ()))
+    script = linker_script(board, layout)
+    inside, outside = script.index("weights.*.often)"), script.index("*(.rodata.thumbnet_weights*)")
+    assert inside < script.index("} > FLASH", inside) < outside < script.index("} > PSRAM")
+
+
+def test_weights_that_do_not_fit_in_all_memories_are_told() -> None:
+    board = sized(sized(load_board("mps2_an386"), "FLASH", 64 * K), "PSRAM", 32 * K)
+    with pytest.raises(ThumbnetError, match=r"92260 bytes.* left in FLASH and PSRAM"):
+        plan_layout(board, Need(8 * K, ARRAYS, 64, 2 * K))
+
+
+def test_hot_weights_are_copied_as_far_as_they_fit() -> None:
+    board = load_board("nucleo_h743zi")
+    place = parse_placement("hot=DTCM,arena=AXI_SRAM,stack=DTCM")
+    layout = plan_layout(board, Need(8 * K, ARRAYS, 64 * K, 2 * K), place=place)
+    assert layout.hot == ("DTCM", ("often", "second", "tiny"))
+    assert "} > DTCM AT > FLASH" in linker_script(board, layout)
+    full = plan_layout(board, Need(8 * K, ARRAYS, 123 * K, 2 * K), place=place)
+    assert full.hot == ("DTCM", ("tiny",))
+    with pytest.raises(ThumbnetError, match=r"hot cannot lie in 'FLASH'.*are DTCM, AXI_SRAM"):
+        plan_layout(board, SMALL, place={"hot": "FLASH"})
+
+
+def test_stacks_and_variables_can_be_placed_by_hand() -> None:
+    board = load_board("nucleo_h743zi")
+    layout = plan_layout(board, SMALL, place={"stack": "AXI_SRAM"})
+    assert (layout.stack, layout.arena) == ("AXI_SRAM", "DTCM")
+    script = linker_script(board, layout)
+    assert "ASSERT(ld_process_stack_start == ORIGIN(AXI_SRAM)" in script

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from codegen.boards import load_core
+from codegen.boards import Timing, load_core
 from codegen.errors import ThumbnetError
 from codegen.profile import counter
 from codegen.profile.counter import Call, Counts, Flow, KernelCalls, Memory, count
 from codegen.profile.cycles import MODELS, check_alignment, cycle_model, cycles_by_address
 from codegen.profile.program import Program, read_program
-from codegen.profile.waits import WaitStates, waits_by_address
+from codegen.profile.waits import TimedMemory, waits_by_address
 from codegen.toolchain import find_tool, run
 
 RAM = 0x20000000
 RAM_BYTES = 4096
+MEMORIES = [Memory(0, 4096), Memory(RAM, RAM_BYTES)]
 FRAME = """
     .syntax unified
     .thumb
@@ -60,17 +61,17 @@ def emulate(
     folder: Path, program: Program, core: str = "cortex-m4", layers: tuple[int, ...] = ()
 ) -> Counts:
     """Calls the kernel, and counts its calls of ``layer`` and ``other`` to the layers given."""
-    memories = [Memory(0, 4096), Memory(RAM, RAM_BYTES)]
     call = Call(program.symbol("kernel"), (RAM, 5, RAM + 64))
     kernels = tuple(f for f in program.functions if layers and f.name in ("layer", "other"))
     return count(
         program,
         core,
-        memories,
+        MEMORIES,
         {RAM: bytes(range(128))},
         RAM + RAM_BYTES,
         [call],
         KernelCalls(kernels, layers),
+        MEMORIES,
         Memory(RAM, 4),
         folder,
         60,
@@ -286,9 +287,13 @@ def test_too_few_calls_are_an_error(tmp_path: Path) -> None:
         instructions(tmp_path, body, (0, 1))
 
 
-def waits_of(folder: Path, body: str, waits: WaitStates) -> int:
+def waits_of(folder: Path, body: str, flash: Timing = Timing(), ram: Timing = Timing()) -> int:  # noqa: B008
     program, flow = flow_of(folder, body)
-    return sum(waits_by_address(waits, cycle_model("cortex-m4"), program.code, flow).values())
+    timed = [
+        TimedMemory(name, memory.address, memory.size, timing)
+        for name, memory, timing in zip(("flash", "RAM"), MEMORIES, (flash, ram), strict=True)
+    ]
+    return sum(waits_by_address(timed, cycle_model("cortex-m4"), program.code, flow).values())
 
 
 # A line of 16 bytes, then a loop in the next one. The kernel returns to a third.
@@ -297,22 +302,27 @@ STRAIGHT = "nop; nop; nop; nop; nop; nop; nop; nop; 1: subs r1, 1; bne 1b; bx lr
 
 def test_waits_for_instructions(tmp_path: Path) -> None:
     # The second line, in which the loop stays, and the return.
-    assert waits_of(tmp_path, STRAIGHT, WaitStates(flash=3)) == 3 + 3
+    assert waits_of(tmp_path, STRAIGHT, Timing(3, 16)) == 3 + 3
     # The second line is read while the 8 NOPs of the first execute.
-    assert waits_of(tmp_path, STRAIGHT, WaitStates(flash=3, prefetch=True)) == 0 + 3
+    assert waits_of(tmp_path, STRAIGHT, Timing(3, 16, prefetch=True)) == 0 + 3
     # 9 wait states and 8 cycles: 9 + 1 - 8.
-    assert waits_of(tmp_path, STRAIGHT, WaitStates(flash=9, prefetch=True)) == 2 + 9
+    assert waits_of(tmp_path, STRAIGHT, Timing(9, 16, prefetch=True)) == 2 + 9
     # Lines of 8 bytes: on to the second, 5 times on to the third, 4 times back, and the return.
     body = "nop; nop; nop; nop; 1: nop; nop; nop; nop; subs r1, 1; bne 1b; bx lr"
-    assert waits_of(tmp_path, body, WaitStates(flash=1, line_bytes=8)) == 1 + 5 + 4 + 1
+    assert waits_of(tmp_path, body, Timing(1, 8)) == 1 + 5 + 4 + 1
+    # A loop stays in a cache.
+    assert waits_of(tmp_path, body, Timing(1, 8, cached=True)) == 0
 
 
 def test_waits_for_data(tmp_path: Path) -> None:
     # 2 loads and a store in RAM, the second in two accesses; a constant; the return.
     body = "ldr r3, [r0]; ldr r3, [r0, 2]; str r3, [r0]; ldr r3, 1f; bx lr; .balign 4; 1: .word 1"
-    assert waits_of(tmp_path, body, WaitStates(ram=1)) == 1 + 2 + 1
-    assert waits_of(tmp_path, body, WaitStates(flash=5)) == 5 + 5
-    assert not WaitStates()
+    assert waits_of(tmp_path, body, ram=Timing(1)) == 1 + 2 + 1
+    assert waits_of(tmp_path, body, flash=Timing(5, 16)) == 5 + 5
+    assert waits_of(tmp_path, body) == 0
+    # Behind a cache the four words of a line share its wait states; 4 loads in one block of code.
+    body = f"{'ldr r3, 1f; ' * 4} bx lr; .balign 4; 1: .word 1"
+    assert waits_of(tmp_path, body, flash=Timing(5, 16, cached=True)) == 5
 
 
 def test_memory_that_is_not_there(tmp_path: Path) -> None:
