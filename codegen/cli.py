@@ -184,8 +184,8 @@ def compile_(
     place: Annotated[
         str | None,
         typer.Option(
-            help="Memories of the board chosen by hand: weights=REGION,arena=REGION. Left out, the "
-            "first one with room."
+            help="Memories of the board chosen by hand: arena, weights, hot (copied to RAM), "
+            "stack=REGION, with commas between; docs/device.md."
         ),
     ] = None,
     name: Annotated[

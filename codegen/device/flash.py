@@ -71,6 +71,7 @@ class Method:
         wants: What --to must name, or None.
         expects: What the last command says when the program is verified; its exit status alone
             does not tell.
+        external: It also writes memory outside the chip, if the board has some.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Method:
     trouble: str = ""
     wants: str | None = None
     expects: str = ""
+    external: bool = False
 
 
 def _pyocd(board: Board, image: Path, segments: tuple[Segment, ...]) -> list[Command]:
@@ -131,6 +133,7 @@ METHODS: Mapping[str, Method] = {
         _openocd,
         "install it with: sudo apt-get install openocd",
         "is the probe plugged in, and may you use it (udev rules)?",
+        external=True,
     ),
     "st-flash": Method(
         "st-flash",
@@ -149,7 +152,9 @@ METHODS: Mapping[str, Method] = {
         "is the board plugged in with its BOOTSEL button held?",
     ),
     "uf2": Method("copy to the UF2 drive", ".uf2", _has_uf2, _none, wants="the drive's folder"),
-    "gdb": Method("GDB server", ".elf", lambda board: True, _none, wants="HOST:PORT"),
+    "gdb": Method(
+        "GDB server", ".elf", lambda board: True, _none, wants="HOST:PORT", external=True
+    ),
 }
 """By name; the first that fits a board is its default."""
 
@@ -168,21 +173,35 @@ def plan_flash(
     Raises:
         ThumbnetError: There is no such method, it does not fit the board, or ``to`` is missing.
     """
-    fitting = [name for name in METHODS if METHODS[name].fits(board)]
+    segments = load_segments(elf)
+    outside = any(_external(board, segment) for segment in segments)
+    fitting = [
+        name
+        for name, known in METHODS.items()
+        if known.fits(board) and (known.external or not outside)
+    ]
     name = method or fitting[0]
     if name not in fitting:
+        why = ", with weights in memory outside the chip," if outside else ""
         raise ThumbnetError(
-            f"{board.title} cannot be written by {name!r}; its methods are {', '.join(fitting)}"
+            f"{board.title}{why} cannot be written by {name!r}; its methods are "
+            f"{', '.join(fitting)}"
         )
     wants = METHODS[name].wants
     if wants and to is None:
         raise ThumbnetError(f"--method {name} needs --to: {wants}")
     if not wants and to is not None:
         raise ThumbnetError(f"--method {name} takes no --to")
-    segments = load_segments(elf)
     image = _image(board, elf, segments, METHODS[name].suffix)
     commands = METHODS[name].commands(board, image, segments)
     return FlashPlan(board, name, segments, image, tuple(commands), to)
+
+
+def _external(board: Board, segment: Segment) -> bool:
+    return any(
+        region.kind == "external" and 0 <= segment.address - region.origin < region.length
+        for region in board.regions
+    )
 
 
 def _image(board: Board, elf: Path, segments: tuple[Segment, ...], suffix: str) -> Path:
