@@ -156,7 +156,7 @@ class Pointwise(Portable):
             pixels = graph.tensors[node.output].shape[1]
         weight = node.weight.reshape(outputs, inputs)
         zero = graph.q(node.inputs[0]).zero_point
-        folded = node.bias - zero * weight.astype(np.int64).sum(axis=1)
+        folded = node.bias - zero * weight.sum(axis=1, dtype=np.int64)
         parameters = {
             **row_bytes(rows, pixels * inputs, pixels * outputs),
             "pixels": pixels,

@@ -10,7 +10,10 @@ import numpy as np
 from codegen.ir import FloatArray, Int8Array, QParams
 from codegen.ops.convolution import Convolution
 from codegen.ops.window import Size, im2col, pad
-from codegen.quant.fixed import FLOAT32_EXACT, requantize
+from codegen.quant.fixed import requantize
+
+_PART = 1 << 22
+"""Weights that are held as floats at once: those of a large layer would take a gigabyte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +44,14 @@ class Conv(Convolution):
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
         assert self.requant is not None
-        weight = self.weight.reshape(len(self.weight), -1)
-        worst = np.abs(weight.astype(np.int32)).sum(axis=1).max() * qs[0].largest
-        dtype = np.float32 if worst < FLOAT32_EXACT else np.float64
+        dtype = self.sum_type(qs[0])
         x = xs[0].astype(dtype) - dtype(qs[0].zero_point)
         columns = im2col(pad(x, self.pads), self.kernel, self.stride)
-        shape = (*columns.shape[:3], len(weight))
-        acc = columns.reshape(-1, columns.shape[3]) @ weight.T.astype(dtype)
+        shape = (*columns.shape[:3], len(self.weight))
+        weight, columns = self.weight.reshape(shape[3], -1), columns.reshape(-1, columns.shape[3])
+        acc = np.empty((len(columns), shape[3]), dtype)
+        step = max(1, _PART // weight.shape[1])
+        for start in range(0, len(weight), step):
+            part = slice(start, start + step)
+            np.matmul(columns, weight[part].T.astype(dtype), out=acc[:, part])
         return requantize(acc.reshape(shape), self.requant, self.bias)

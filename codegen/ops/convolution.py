@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import NO_BOUNDS, Bounds, Node, Normal, Pads, Requant, Shape
+from codegen.ir import NO_BOUNDS, Bounds, Node, Normal, Pads, QParams, Requant, Shape
 from codegen.ops.window import Size, output_size
+from codegen.quant.fixed import FLOAT32_EXACT, absolute_sums
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,11 @@ class Convolution(Node):
     def kernel(self) -> Size:
         """Rows and columns of the window."""
         raise NotImplementedError
+
+    def sum_type(self, q: QParams) -> type[np.float32] | type[np.float64]:
+        """The type in which the sums of ``weight [O, ...]`` and inputs of ``q`` are exact."""
+        largest = int(absolute_sums(self.weight.reshape(len(self.weight), -1)).max()) * q.largest
+        return np.float32 if largest < FLOAT32_EXACT else np.float64
 
     def infer(self, *shapes: Shape) -> Shape:
         return (*output_size(shapes[0], self.kernel, self.stride, self.pads), self.bias.size)

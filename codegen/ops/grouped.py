@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from codegen.ir import FloatArray, Int8Array, QParams, Shape
 from codegen.ops.convolution import Convolution
 from codegen.ops.window import Size, pad, taps
-from codegen.quant.fixed import FLOAT32_EXACT, requantize
+from codegen.quant.fixed import requantize
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,6 @@ class GroupedConv(Convolution):
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
         assert self.requant is not None
-        weight = self.weight.reshape(len(self.weight), -1)
-        worst = np.abs(weight.astype(np.int32)).sum(axis=1).max() * qs[0].largest
-        dtype = np.float32 if worst < FLOAT32_EXACT else np.float64
+        dtype = self.sum_type(qs[0])
         x = xs[0].astype(dtype) - dtype(qs[0].zero_point)
         return requantize(self._sums(x), self.requant, self.bias)

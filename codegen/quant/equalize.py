@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from codegen.ir import FloatArray, Graph, Node, validate
 from codegen.ops import Add, AvgPool, Conv, Depthwise, MaxPool
 from codegen.passes.graph import as_float32, replaced
-from codegen.quant.weights import Layer
+from codegen.quant.scales import largest_sizes
+from codegen.quant.weights import Layer, parts, rows
 
 Vector = NDArray[np.float64]
 
@@ -199,21 +200,21 @@ def _alive(ranges: Vector) -> NDArray[np.bool_]:
 
 def _row_ranges(node: Layer) -> Vector:
     """Largest absolute weight of each output channel."""
-    size = np.abs(node.weight.astype(np.float64))
-    if isinstance(node, Conv):
-        return np.asarray(size.max(axis=(1, 2, 3)))
-    return np.asarray(size.max(axis=(0, 1)).reshape(-1))
+    return largest_sizes(rows(node))
 
 
 def _column_ranges(node: Layer, per_tensor: bool) -> Vector:
     """Largest absolute weight that each input channel meets, relative to its scale."""
-    size = np.abs(node.weight.astype(np.float64))
     if isinstance(node, Depthwise):
-        return np.asarray(size.max(axis=(0, 1, 3)))
-    if not per_tensor:
-        rows = size.max(axis=(1, 2, 3), keepdims=True)
-        size = size / np.where(rows > 0.0, rows, 1.0)
-    return np.asarray(size.max(axis=(0, 1, 2)))
+        return np.asarray(np.abs(node.weight.astype(np.float64)).max(axis=(0, 1, 3)))
+    largest = np.zeros(node.weight.shape[3])
+    for part in parts(node):
+        size = np.abs(node.weight[part].astype(np.float64))
+        if not per_tensor:
+            row = size.max(axis=(1, 2, 3), keepdims=True)
+            size /= np.where(row > 0.0, row, 1.0)
+        largest = np.maximum(largest, size.max(axis=(0, 1, 2)))
+    return largest
 
 
 def _scaled(graph: Graph, group: tuple[str, ...], s: Vector) -> Graph:

@@ -43,8 +43,13 @@ def largest_sum(weight: NDArray[Any], bias: NDArray[Any], shift: int) -> int:
         bias: [C] integer biases.
         shift: Left shift of the accumulator.
     """
-    weights = np.abs(weight.astype(np.int64)).sum(axis=1)
-    return int((np.abs(bias.astype(np.int64)) + 256 * weights).max()) << shift
+    return int((np.abs(bias.astype(np.int64)) + 256 * absolute_sums(weight)).max()) << shift
+
+
+def absolute_sums(weight: NDArray[Any]) -> NDArray[np.int64]:
+    """The sum of the magnitudes of each channel's integer weights: int64 [C] from [C, n]."""
+    above, below = np.maximum(weight, 0), np.minimum(weight, 0)
+    return np.asarray(above.sum(axis=1, dtype=np.int64) - below.sum(axis=1, dtype=np.int64))
 
 
 def _leading_bits(value: int) -> int:

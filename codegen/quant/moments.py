@@ -8,7 +8,7 @@ over those windows that count: where the clip cuts the output off, its error doe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from codegen.errors import ThumbnetError
 from codegen.ir import FloatArray, Int8Array, QParams
 from codegen.ops import Conv
 from codegen.ops.window import im2col, pad, taps
+from codegen.quant.covariance import Covariance, Full, LowRank
 from codegen.quant.weights import Layer, Matrix
 
 WINDOWS = 200
@@ -30,7 +31,8 @@ MARGIN = 0.1
 ENOUGH = 50
 """Fewer windows that count say nothing; then all of them do."""
 
-Batch = tuple[Int8Array, FloatArray]
+CHUNK = 5
+"""Pictures computed at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Moments:
     Attributes:
         mean: Of the windows, float64 [G, n].
         target: Mean of the wanted output, float64 [C].
-        covariance: Of the windows, float64 [G, n, n].
+        covariance: Of the windows.
         cross: Of wanted output and window, float64 [C, n].
         windows: How many there were.
         active_mean: Mean of the windows that count for an output channel, float64 [C, n].
@@ -52,7 +54,7 @@ class Moments:
 
     mean: Matrix
     target: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    covariance: Covariance
     cross: Matrix
     windows: int
     active_mean: Matrix
@@ -62,60 +64,60 @@ class Moments:
         """The bias after which the mean output of each channel is the wanted one: float64 [C]."""
         return np.asarray(self.active_target - (weight * self.active_mean).sum(axis=1))
 
-    def times(self, weight: Matrix) -> Matrix:
-        """``weight [C, n]`` times the covariance that it meets."""
-        return times(weight, self.covariance)
 
-
-def times(weight: Matrix, matrices: NDArray[np.float64]) -> Matrix:
-    """Each row of ``weight [C, n]`` times its matrix: one for all, or one a row [G, n, m]."""
-    if len(matrices) == 1:
-        return np.asarray(weight @ matrices[0])
-    return np.asarray(np.einsum("ci,cij->cj", weight, matrices))
-
-
-def moments(node: Layer, batches: Iterable[Batch], q: QParams, deviation: NDArray[Any]) -> Moments:
+def moments(
+    node: Layer, x: Int8Array, y: FloatArray, q: QParams, deviation: NDArray[Any]
+) -> Moments:
     """Moments of a layer over pictures.
 
     Args:
         node: The float layer.
-        batches: Its int8 input [N, H, W, C] and float output before the clip [N, Ho, Wo, Co].
+        x: Its int8 input [N, H, W, C].
+        y: Its float output before the clip, [N, Ho, Wo, Co].
         q: Quantization of the input.
         deviation: Standard deviation of the output before the clip, [C].
 
     Raises:
         ThumbnetError: There are no pictures.
     """
-    count = 0
-    sums: list[NDArray[np.float64]] = []
-    for x, y in batches:
-        windows, wanted = _windows(node, q.real(x), y)
-        margin = MARGIN * deviation[:, None]
-        inside = (wanted > node.bounds.lo - margin) & (wanted < node.bounds.hi + margin)
-        active = inside.astype(np.float32)
-        parts = (
-            windows.sum(axis=1, dtype=np.float64),
-            wanted.sum(axis=1, dtype=np.float64),
-            (windows.transpose(0, 2, 1) @ windows).astype(np.float64),
-            _products(wanted, windows).astype(np.float64),
-            _products(active, windows).astype(np.float64),
-            (active * wanted).sum(axis=1, dtype=np.float64),
-            active.sum(axis=1, dtype=np.float64),
-        )
-        count += windows.shape[1]
-        sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else list(parts)
-    if count == 0:
+    if len(x) == 0:
         raise ThumbnetError(
             f"Layer {node.name!r} ({node.op}) was to be corrected or rounded without pictures. "
             "Give some with --calibrate, or use --bias-correction none and --rounding nearest."
         )
-    mean, target, square, cross = (part / count for part in sums[:4])
-    active_sum, active_wanted, active_count = sums[4:]
+    few, count = few_windows(node, y), 0
+    sums: list[NDArray[np.float64]] = []
+    seen: list[FloatArray] = []
+    for windows, wanted in _batches(node, x, y, q):
+        margin = MARGIN * deviation[:, None]
+        inside = (wanted > node.bounds.lo - margin) & (wanted < node.bounds.hi + margin)
+        active = inside.astype(np.float32)
+        parts = [
+            windows.sum(axis=1, dtype=np.float64),
+            wanted.sum(axis=1, dtype=np.float64),
+            _products(wanted, windows).astype(np.float64),
+            _products(active, windows).astype(np.float64),
+            (active * wanted).sum(axis=1, dtype=np.float64),
+            active.sum(axis=1, dtype=np.float64),
+        ]
+        if few:
+            seen.append(windows[0])
+        else:
+            parts.append((windows.transpose(0, 2, 1) @ windows).astype(np.float64))
+        count += windows.shape[1]
+        sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
+    mean, target, cross = (part / count for part in sums[:3])
+    active_sum, active_wanted, active_count, *square = sums[3:]
+    covariance: Covariance
+    if few:
+        covariance = LowRank((np.concatenate(seen) - mean) / np.sqrt(count))
+    else:
+        covariance = Full(square[0] / count - mean[:, :, None] * mean[:, None, :])
     enough, divisor = active_count >= ENOUGH, np.maximum(active_count, 1.0)
     return Moments(
         mean,
         target,
-        square - mean[:, :, None] * mean[:, None, :],
+        covariance,
         cross - target[:, None] * mean,
         count,
         np.where(enough[:, None], active_sum / divisor[:, None], mean),
@@ -123,11 +125,25 @@ def moments(node: Layer, batches: Iterable[Batch], q: QParams, deviation: NDArra
     )
 
 
+def few_windows(node: Layer, y: FloatArray) -> bool:
+    """True if a layer meets fewer windows than it has inputs, for outputs [N, Ho, Wo, Co]."""
+    return isinstance(node, Conv) and y.size // y.shape[3] < node.weight[0].size
+
+
 def _products(wanted: FloatArray, windows: FloatArray) -> FloatArray:
     """Sum over the windows of each output [C, S] times its window [G, S, n]: [C, n]."""
     if len(windows) == 1:
         return np.asarray(wanted @ windows[0])
     return np.asarray((wanted[:, None, :] @ windows)[:, 0])
+
+
+def _batches(
+    node: Layer, x: Int8Array, y: FloatArray, q: QParams
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Windows [G, S, n] and the outputs [C, S] that belong to them, some pictures at a time."""
+    for start in range(0, len(x), CHUNK):
+        part = slice(start, start + CHUNK)
+        yield _windows(node, q.real(x[part]), y[part])
 
 
 def _windows(node: Layer, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -37,7 +37,7 @@ from codegen.quant.fixed import (
 from codegen.quant.neighbours import join_scales, product_scale, useful_range
 from codegen.quant.ranges import Range
 from codegen.quant.refusal import refuse
-from codegen.quant.scales import WEIGHT_MAX, activation_qparams, quantized_bounds
+from codegen.quant.scales import WEIGHT_MAX, activation_qparams, largest_sizes, quantized_bounds
 from codegen.quant.weights import LayerWeights, from_rows, nearest, rows, wide_nearest
 
 QMap = dict[str, QParams]
@@ -178,13 +178,13 @@ def _given_layer(node: Convolution, q_in: QParams, q_out: QParams) -> Convolutio
 
 
 def _proved(
-    node: Convolution, weight: NDArray[np.int64], bias: NDArray[np.int64], requant: Requant
+    node: Convolution, weight: NDArray[Any], bias: NDArray[np.int64], requant: Requant
 ) -> Convolution:
     """The layer with its weights in as few bits as hold them, if no sum can overflow."""
     worst = largest_sum(weight, bias, requant.shift)
     if worst >= ACCUMULATOR_LIMIT:
         raise refuse(node, f"its sums could reach {worst:,} and overflow 32 bits")
-    largest = int(np.abs(weight).max())
+    largest = int(largest_sizes(weight).max())
     if largest > np.iinfo(np.int16).max:
         raise refuse(node, f"a weight is {largest:,} steps and does not fit 16 bits")
     narrow = largest <= WEIGHT_MAX

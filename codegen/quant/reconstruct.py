@@ -6,26 +6,27 @@ really give, and aims at the output of the float network.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.ir import NO_BOUNDS, FloatArray, Graph, Int8Array, Node
+from codegen.ir import NO_BOUNDS, FloatArray, Graph, Int8Array, Node, QParams
 from codegen.ops import Conv, Depthwise
 from codegen.progress import Progress, silent
-from codegen.quant.moments import Batch, Moments, moments
+from codegen.quant.moments import CHUNK, Moments, few_windows, moments
 from codegen.quant.quantize import QMap, integer_node
 from codegen.quant.rounding import ROUNDINGS, regressed
-from codegen.quant.scales import WEIGHT_MAX
+from codegen.quant.scales import WEIGHT_MAX, largest_sizes
 from codegen.quant.weights import (
     Layer,
     LayerWeights,
     dead_channels,
     grid_scales,
+    joined,
     nearest,
+    parts,
     rows,
     wide_nearest,
     with_bias,
@@ -36,9 +37,6 @@ MEMORY = 1 << 30
 
 ON_GRID = 0.01
 """Steps that a weight may be off its grid and still lie on it."""
-
-_CHUNK = 5
-"""Pictures computed at once."""
 
 
 @dataclass(frozen=True)
@@ -83,25 +81,24 @@ def reconstruct(
         ThumbnetError: A layer cannot be held by the arithmetic, or there are no pictures.
     """
     some = np.linspace(0, len(images) - 1, min(len(images), _affordable(graph)))
-    chosen = np.unique(some.astype(np.intp)) if len(images) else np.zeros(0, np.intp)
-    integers, reals = {graph.input: pixels[chosen]}, {graph.input: images[chosen]}
+    taken = np.unique(some.astype(np.intp)) if len(images) else np.zeros(0, np.intp)
+    integers, reals = {graph.input: pixels[taken]}, {graph.input: images[taken]}
     last_use = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     weights: dict[str, LayerWeights] = {}
     for index, node in enumerate(graph.nodes):
         xs, ys = [integers[name] for name in node.inputs], [reals[name] for name in node.inputs]
         wanted = _run(_unclipped(node).run_float, ys, graph.tensors[node.output].shape, np.float32)
         if isinstance(node, Conv | Depthwise):
-            q = qs[node.inputs[0]]
-            known = moments(node, _batches(xs[0], wanted), q, wanted.std(axis=(0, 1, 2)))
-            weights[node.output] = choose(node, known, q.scale, qs[node.output].scale, options)
+            q_in, q_out = qs[node.inputs[0]], qs[node.output]
+            weights[node.output] = chosen(node, xs[0], wanted, q_in, q_out, options)
             np.clip(wanted, node.bounds.lo, node.bounds.hi, out=wanted)
-        made, q_in = integer_node(graph, node, qs, weights), tuple(qs[name] for name in node.inputs)
+        made, q_xs = integer_node(graph, node, qs, weights), tuple(qs[name] for name in node.inputs)
         for name in node.inputs:
             if last_use[name] == index:
                 integers.pop(name, None)
                 reals.pop(name, None)
         integers[node.output] = _run(
-            lambda *x, made=made, q_in=q_in: made.run_int(x, q_in),
+            lambda *x, made=made, q_xs=q_xs: made.run_int(x, q_xs),
             xs,
             graph.tensors[node.output].shape,
             np.int8,
@@ -109,6 +106,41 @@ def reconstruct(
         reals[node.output] = wanted
         progress("choosing weights", index + 1, len(graph.nodes))
     return weights
+
+
+def chosen(
+    node: Layer,
+    x: Int8Array,
+    wanted: FloatArray,
+    q_in: QParams,
+    q_out: QParams,
+    options: WeightOptions,
+) -> LayerWeights:
+    """Weights of one layer from its int8 input and the output it should give.
+
+    Output channels have nothing to do with one another but the covariance of the input and, per
+    tensor, the scale. Where the covariance costs next to nothing a large layer is taken in parts:
+    all of it would take gigabytes.
+
+    Args:
+        node: The float layer.
+        x: int8 [N, H, W, C], its input in the int8 network.
+        wanted: float32 [N, Ho, Wo, Co], its output in the float network before the clip.
+        q_in: Quantization of its input.
+        q_out: Quantization of its output.
+        options: How.
+    """
+
+    def part(outputs: slice) -> LayerWeights:
+        layer, y = node, wanted[..., outputs]
+        if y.shape != wanted.shape:
+            layer = replace(node, weight=node.weight[outputs], bias=node.bias[outputs])
+        known = moments(layer, x, y, q_in, y.std(axis=(0, 1, 2)))
+        return choose(layer, known, q_in.scale, q_out.scale, options)
+
+    if options.per_tensor or not few_windows(node, wanted):
+        return part(slice(None))
+    return joined([part(outputs) for outputs in parts(node)])
 
 
 def nearest_weights(graph: Graph, qs: QMap, options: WeightOptions) -> dict[str, LayerWeights]:
@@ -143,9 +175,10 @@ def choose(
     plain = _plain(node, input_scale, output_scale, options)
     result = plain
     # Weights that lie on their grid, as quantization-aware training leaves them, stay there.
-    off_grid = np.abs(rows(node) - plain.real).max(axis=1) > ON_GRID * plain.scale
+    weight = rows(node)
+    off_grid = largest_sizes(weight - plain.real) > ON_GRID * plain.scale
     if options.rounding != "nearest" and plain.limit == WEIGHT_MAX and off_grid.any():
-        weight = regressed(rows(node), known)
+        weight = regressed(weight, known)
         scale = grid_scales(weight, plain.bias, input_scale, options.per_tensor)
         integers = ROUNDINGS[options.rounding](weight, scale, known)
         result = LayerWeights(integers, scale, plain.bias)
@@ -187,12 +220,7 @@ def _affordable(graph: Graph) -> int:
 def _run(function: Any, xs: list[Any], shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """``function`` of the inputs, some pictures at a time."""
     result = np.empty((len(xs[0]), *shape), dtype)
-    for start in range(0, len(result), _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for start in range(0, len(result), CHUNK):
+        part = slice(start, start + CHUNK)
         result[part] = function(*(x[part] for x in xs))
     return result
-
-
-def _batches(x: Int8Array, y: FloatArray) -> Iterator[Batch]:
-    for start in range(0, len(x), _CHUNK):
-        yield x[start : start + _CHUNK], y[start : start + _CHUNK]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from codegen.quant.moments import Moments, times
+from codegen.quant.moments import Moments
 from codegen.quant.scales import WEIGHT_MAX
 from codegen.quant.weights import Matrix, on_grid
 
@@ -30,10 +30,8 @@ DAMPING = 0.01
 """Of the rounding, likewise: inputs that never vary still have weights to be kept."""
 
 SWEEPS = 4
-BLOCK = 64
-"""Columns whose changes are collected before the other columns hear of them."""
 
-Rounding = Callable[[Matrix, NDArray[np.float64], Moments], NDArray[np.int64]]
+Rounding = Callable[[Matrix, NDArray[np.float64], Moments], NDArray[np.int16]]
 
 
 def regressed(weight: Matrix, moments: Moments) -> Matrix:
@@ -45,22 +43,18 @@ def regressed(weight: Matrix, moments: Moments) -> Matrix:
         weight: float64 [C, n].
         moments: Of the layer.
     """
-    variance = np.maximum(_mean_variance(moments.covariance), np.finfo(np.float32).tiny)
     # With few pictures of many inputs the regression would learn the pictures.
     ridge = RIDGE * (1.0 + 3.0 * weight.shape[1] / moments.windows)
-    matrix = moments.covariance + _diagonal(ridge * variance, weight.shape[1])
-    residual = moments.cross - moments.times(weight)
-    if len(matrix) == 1:
-        return np.asarray(weight + np.linalg.solve(matrix[0], residual.T).T)
-    return np.asarray(weight + np.linalg.solve(matrix, residual[..., None])[..., 0])
+    residual = moments.cross - moments.covariance.times(weight)
+    return weight + moments.covariance.solve(ridge * moments.covariance.variance, residual)
 
 
-def nearest(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> NDArray[np.int64]:
+def nearest(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> NDArray[np.int16]:
     """Each weight by itself."""
     return on_grid(weight, scale)
 
 
-def adaptive(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> NDArray[np.int64]:
+def adaptive(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> NDArray[np.int16]:
     """Coordinate descent on the error of the layer's output, from the nearest steps.
 
     Args:
@@ -69,23 +63,22 @@ def adaptive(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> ND
         moments: Of the layer.
 
     Returns:
-        int64 [C, n]: ``objective`` of it is at most that of ``nearest``.
+        int16 [C, n]: ``objective`` of it is at most that of ``nearest``.
     """
-    matrix = damped(moments)
     integers = on_grid(weight, scale).astype(np.float64)
-    taps = weight.shape[1]
-    gradient = times(integers - weight / scale[:, None], matrix)
+    taps, error = weight.shape[1], integers - weight / scale[:, None]
+    descent = moments.covariance.descent(_damping(moments), error)
     for _ in range(SWEEPS):
         moved = False
-        for start in range(0, taps, BLOCK):
-            block = slice(start, min(start + BLOCK, taps))
-            change = _descend(integers[:, block], gradient[:, block], matrix[:, block, block])
+        for start in range(0, taps, descent.block):
+            block = slice(start, min(start + descent.block, taps))
+            change = _descend(integers[:, block], *descent.gradient(block))
             if change.any():
                 moved = True
-                gradient += times(change, matrix[:, block])
+                descent.moved(block, change)
         if not moved:
             break
-    return integers.astype(np.int64)
+    return integers.astype(np.int16)
 
 
 def _descend(integers: Matrix, gradient: Matrix, matrix: NDArray[np.float64]) -> Matrix:
@@ -99,33 +92,28 @@ def _descend(integers: Matrix, gradient: Matrix, matrix: NDArray[np.float64]) ->
     Returns:
         float64 [C, b]: by how much each integer changed.
     """
-    before, gradient = integers.copy(), gradient.copy()
-    for column in range(integers.shape[1]):
-        best = integers[:, column] - gradient[:, column] / matrix[:, column, column]
+    # A column at a time, and so columns lie one after the other.
+    before, columns, gradient = integers.T, integers.T.copy(), gradient.T.copy()
+    across = matrix.transpose(1, 2, 0)
+    for column, values in enumerate(columns):
+        best = values - gradient[column] / across[column, column]
         best = np.clip(np.rint(best), -WEIGHT_MAX, WEIGHT_MAX)
-        step = best - integers[:, column]
-        integers[:, column] = best
-        gradient += step[:, None] * matrix[:, column]
-    return np.asarray(integers - before)
+        gradient[column:] += (best - values) * across[column, column:]
+        values[:] = best
+    change = (columns - before).T
+    integers[...] = columns.T
+    return np.asarray(change)
 
 
-def damped(moments: Moments) -> NDArray[np.float64]:
-    """The matrix of the quadratic form: float64 [G, n, n], positive definite."""
-    variance = np.maximum(_mean_variance(moments.covariance), np.finfo(np.float32).tiny)
-    return moments.covariance + _diagonal(DAMPING * variance, moments.covariance.shape[2])
+def _damping(moments: Moments) -> NDArray[np.float64]:
+    """What is added to the diagonal of the quadratic form, which is positive definite then: [G]."""
+    return DAMPING * moments.covariance.variance
 
 
 def objective(error: Matrix, moments: Moments) -> NDArray[np.float64]:
     """Mean squared error of each output channel for errors [C, n] of its weights: float64 [C]."""
-    return np.asarray((error * times(error, damped(moments))).sum(axis=1))
-
-
-def _mean_variance(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(np.einsum("gii->g", covariance) / covariance.shape[2])
-
-
-def _diagonal(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    return np.asarray(values[:, None, None] * np.eye(size))
+    gradient = moments.covariance.times(error) + _damping(moments)[:, None] * error
+    return np.asarray((error * gradient).sum(axis=1))
 
 
 ROUNDINGS: dict[str, Rounding] = {"nearest": nearest, "adaptive": adaptive}

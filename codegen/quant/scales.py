@@ -64,6 +64,12 @@ def quantized_bounds(bounds: Bounds, q: QParams) -> tuple[int, int]:
     return int(lo), int(hi)
 
 
+def largest_sizes(weight: NDArray[Any]) -> NDArray[np.float64]:
+    """The largest magnitude of each row: float64 [C] from [C, n]."""
+    ends = weight.max(axis=1).astype(np.float64), weight.min(axis=1).astype(np.float64)
+    return np.asarray(np.maximum(ends[0], -ends[1]))
+
+
 def weight_scales(
     weight: NDArray[np.floating[Any]], bias: NDArray[np.floating[Any]], input_scale: float
 ) -> NDArray[np.float64]:
@@ -80,7 +86,7 @@ def weight_scales(
     Returns:
         float64 [C], all positive; 1 for channels with neither weight nor bias.
     """
-    by_weight = np.abs(weight.astype(np.float64)).max(axis=1) / WEIGHT_MAX
+    by_weight = largest_sizes(weight) / WEIGHT_MAX
     by_bias = np.abs(bias.astype(np.float64)) / (input_scale * BIAS_LIMIT)
     scales = np.maximum(by_weight, by_bias)
     return np.where(scales > 0.0, scales, 1.0)
@@ -108,10 +114,10 @@ def wide_scales(
     Returns:
         float64 [C], all positive.
     """
-    weights = np.abs(weight.astype(np.float64))
-    sums = 256 * weights.sum(axis=1) + np.abs(bias.astype(np.float64)) / input_scale
+    total = np.abs(weight.astype(np.float64)).sum(axis=1)
+    sums = 256 * total + np.abs(bias.astype(np.float64)) / input_scale
     # All sums are shifted left if the scale of one needs it.
     shifted = max(1.0, 4.0 * float(narrow.max()) * input_scale / output_scale)
-    needed = np.maximum(weights.max(axis=1) / WIDE_MAX, sums * shifted / _WIDE_SUM)
+    needed = np.maximum(largest_sizes(weight) / WIDE_MAX, sums * shifted / _WIDE_SUM)
     needed = np.maximum(needed, _WIDE_MULTIPLIER * output_scale / input_scale)
     return np.asarray(np.minimum(narrow, needed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codegen.ops import Conv, Convolution, Depthwise
-from codegen.quant.scales import BIAS_LIMIT, WEIGHT_MAX, WIDE_MAX, weight_scales, wide_scales
+from codegen.quant.scales import (
+    BIAS_LIMIT,
+    WEIGHT_MAX,
+    WIDE_MAX,
+    largest_sizes,
+    weight_scales,
+    wide_scales,
+)
 
 Layer = Conv | Depthwise
 Matrix = NDArray[np.float64]
+
+PART = 1 << 24
+"""Weights of a layer that are handled at once where much memory is taken for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +31,13 @@ class LayerWeights:
     """What a layer computes with: ``integers * scale`` and ``bias`` by output channel.
 
     Attributes:
-        integers: int64 [C, n].
+        integers: int16 [C, n].
         scale: float64 [C], positive.
         bias: float64 [C], real; it fits the accumulator's steps.
         limit: The largest magnitude that an integer may have.
     """
 
-    integers: NDArray[np.int64]
+    integers: NDArray[np.int16]
     scale: NDArray[np.float64]
     bias: NDArray[np.float64]
     limit: int = WEIGHT_MAX
@@ -52,11 +63,31 @@ def from_rows(node: Convolution, weight: NDArray[Any]) -> NDArray[Any]:
     return weight.reshape(node.weight.shape)
 
 
+def parts(node: Layer) -> Iterator[slice]:
+    """The output channels of a layer in stretches of about ``PART`` weights."""
+    outputs = node.bias.size
+    count = max(1, PART * outputs // node.weight.size)
+    for start in range(0, outputs, count):
+        yield slice(start, min(start + count, outputs))
+
+
+def joined(made: Sequence[LayerWeights]) -> LayerWeights:
+    """The weights of a layer from those of its parts."""
+    return LayerWeights(
+        np.concatenate([part.integers for part in made]),
+        np.concatenate([part.scale for part in made]),
+        np.concatenate([part.bias for part in made]),
+        made[0].limit,
+    )
+
+
 def on_grid(
     weight: Matrix, scale: NDArray[np.float64], limit: int = WEIGHT_MAX
-) -> NDArray[np.int64]:
-    """Each weight at the nearest step: int64 [C, n] from float64 [C, n] and scales [C]."""
-    return np.clip(np.rint(weight / scale[:, None]), -limit, limit).astype(np.int64)
+) -> NDArray[np.int16]:
+    """Each weight at the nearest step: int16 [C, n] from float64 [C, n] and scales [C]."""
+    steps = weight / scale[:, None]
+    np.rint(steps, out=steps)
+    return np.clip(steps, -limit, limit, out=steps).astype(np.int16)
 
 
 def grid_scales(
@@ -68,7 +99,7 @@ def grid_scales(
     is dead, and must not decide for the others.
     """
     scales = weight_scales(weight, bias, input_scale)
-    largest = float(np.abs(weight).max()) / WEIGHT_MAX
+    largest = float(largest_sizes(weight).max()) / WEIGHT_MAX
     return np.maximum(scales, largest) if per_tensor and largest > 0.0 else scales
 
 

@@ -12,12 +12,19 @@ from codegen.errors import ThumbnetError
 from codegen.ir import Bounds, Graph, Normal, QParams
 from codegen.ops import Conv, Depthwise
 from codegen.quant.analytic import clipped_mean, correct_analytically
+from codegen.quant.covariance import Full, LowRank
 from codegen.quant.equalize import ChannelRange, equalize
 from codegen.quant.moments import Moments, moments
 from codegen.quant.quantize import choose_qparams, quantize
-from codegen.quant.reconstruct import WeightOptions, choose, nearest_weights, reconstruct
+from codegen.quant.reconstruct import (
+    WeightOptions,
+    choose,
+    chosen,
+    nearest_weights,
+    reconstruct,
+)
 from codegen.quant.rounding import ROUNDINGS, adaptive, nearest, objective
-from codegen.quant.weights import grid_scales, rows, with_bias
+from codegen.quant.weights import grid_scales, on_grid, rows, with_bias
 from codegen.simulate import run
 from codegen.simulate_float import run_float
 
@@ -139,7 +146,7 @@ def layer_moments(node: Conv | Depthwise) -> Moments:
     q = QParams(float(np.abs(mixed).max()) / 127, 0)
     x = to_int8(mixed, q)
     y = replace(node, bounds=Bounds()).run_float(mixed.astype(np.float32))
-    return moments(node, [(x, y)], q, y.std(axis=(0, 1, 2)))
+    return moments(node, x, y, q, y.std(axis=(0, 1, 2)))
 
 
 def some_layers() -> list[Conv | Depthwise]:
@@ -167,19 +174,41 @@ class TestRounding:
         assert (errors["adaptive"] <= errors["nearest"] * (1 + 1e-9)).all()
         assert errors["adaptive"].sum() < 0.9 * errors["nearest"].sum()
 
-    def test_moments_are_those_of_the_windows(self) -> None:
+    @pytest.mark.parametrize("pictures", [3, 7])
+    def test_moments_are_those_of_the_windows(self, pictures: int) -> None:
         node = some_layers()[0]
         assert isinstance(node, Conv)
-        x = RNG.integers(-128, 128, (3, 4, 4, 90)).astype(np.int8)
-        y = RNG.normal(0, 1, (3, 4, 4, 20)).astype(np.float32)
+        x = RNG.integers(-128, 128, (pictures, 4, 4, 90)).astype(np.int8)
+        y = RNG.normal(0, 1, (pictures, 4, 4, 20)).astype(np.float32)
         q = QParams(0.5, 3)
-        batches = [(x[:1], y[:1]), (x[1:], y[1:])]
-        known = moments(node, batches, q, y.std(axis=(0, 1, 2)))
+        known = moments(node, x, y, q, y.std(axis=(0, 1, 2)))
         real, wanted = 0.5 * (x.astype(float).reshape(-1, 90) - 3), y.reshape(-1, 20)
-        assert known.covariance[0] == pytest.approx(np.cov(real.T, bias=True), abs=0.05)
+        assert known.covariance.times(np.eye(90)) == pytest.approx(
+            np.cov(real.T, bias=True), abs=0.05
+        )
         both = np.cov(wanted.T, real.T, bias=True)[:20, 20:]
         assert known.cross == pytest.approx(both, abs=1e-3)
-        assert known.windows == 48
+        assert known.windows == 16 * pictures
+
+    def test_few_windows_and_parts_of_a_layer_change_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A fully connected layer by its windows, in parts, is the layer by its matrix, whole."""
+        weight = RNG.normal(0, 1, (30, 2, 2, 50)).astype(np.float32)
+        node = Conv("fc", ("x",), "y", weight, RNG.normal(0, 1, 30).astype(np.float32))
+        x, q = RNG.integers(-128, 128, (40, 2, 2, 50)).astype(np.int8), QParams(0.5, 3)
+        y = node.run_float(q.real(x))
+        low = moments(node, x, y, q, y.std(axis=(0, 1, 2)))
+        assert isinstance(low.covariance, LowRank)
+        full = replace(low, covariance=Full(low.covariance.times(np.eye(200))[None]))
+        options, q_out = WeightOptions(), QParams(1.0, 0)
+        wanted = choose(node, full, q.scale, q_out.scale, options)
+        monkeypatch.setattr("codegen.quant.weights.PART", 7 * 200)
+        made = chosen(node, x, y, q, q_out, options)
+        assert np.array_equal(made.integers, wanted.integers)
+        assert made.scale == pytest.approx(wanted.scale)
+        assert made.bias == pytest.approx(wanted.bias)
+        assert (made.integers != on_grid(rows(node), made.scale)).any()
 
     def test_a_constant_input_divides_nothing_by_zero(self) -> None:
         for node in some_layers():
@@ -188,14 +217,15 @@ class TestRounding:
             q = QParams(1.0, 0)
             y = replace(node, bounds=Bounds()).run_float(x.astype(np.float32))
             with np.errstate(all="raise", under="ignore"):
-                known = moments(node, [(x, y)], q, y.std(axis=(0, 1, 2)))
+                known = moments(node, x, y, q, y.std(axis=(0, 1, 2)))
                 made = choose(node, known, 1.0, 1.0, WeightOptions())
             assert np.abs(made.integers - nearest(rows(node), made.scale, known)).max() <= 1
             assert made.bias == pytest.approx(node.bias, abs=1e-5)
 
     def test_without_pictures_it_says_so(self) -> None:
+        nothing = np.zeros((0, 4, 4, 90), np.int8), np.zeros((0, 4, 4, 20), np.float32)
         with pytest.raises(ThumbnetError, match=r"'pw' \(conv\).*without pictures"):
-            moments(some_layers()[0], [], QParams(1.0, 0), np.ones(20))
+            moments(some_layers()[0], *nothing, QParams(1.0, 0), np.ones(20))
 
     def test_adaptive_stays_on_the_grid(self) -> None:
         node = some_layers()[1]
