@@ -14,7 +14,10 @@ PHOTOS := build/photographs
 # with a slash is no command but a file that the Arm compiler must find.
 TOOLS := gcc=gcc arm-none-eabi-gcc=gcc-arm-none-eabi /nosys.specs=libnewlib-arm-none-eabi \
 	qemu-system-arm=qemu-system-arm
-DEV_TOOLS := $(TOOLS) clang=clang clang-format=clang-format cppcheck=cppcheck
+DEV_TOOLS := $(TOOLS) clang=clang clang-format=clang-format cppcheck=cppcheck cmake=cmake \
+	ninja=ninja-build g++=g++
+# Not in every distribution: the tests that want it are skipped where it is missing.
+RARE_TOOLS := arduino-builder=arduino-builder
 
 C_FILES = $(shell find firmware examples -name "*.[ch]") codegen/profile/counter.c
 
@@ -63,6 +66,7 @@ tools:
 	@sh tools/need.sh $(TOOLS)
 dev-tools:
 	@sh tools/need.sh $(DEV_TOOLS)
+	-@sh tools/need.sh $(RARE_TOOLS)
 
 $(BIN)/python:
 	@sh tools/venv.sh $(PYTHON) $(VENV)

@@ -113,6 +113,15 @@ class Exporter(str, Enum):
     keras = "keras"
 
 
+class LibraryKind(str, Enum):
+    """Build systems that an output folder becomes a library of."""
+
+    cmake = "cmake"
+    arduino = "arduino"
+    platformio = "platformio"
+    zephyr = "zephyr"
+
+
 class Program(str, Enum):
     """Programs for a board at a serial port."""
 
@@ -718,6 +727,27 @@ def flash(
         with ProgressBar() as progress:
             write_flash(plan, progress)
     tables.show({**plan.to_json(), "written": True}, tables.flashed, as_json)
+
+
+@app.command(epilog="Example: thumbnet export build/demo --as cmake -o build/demo_cmake")
+@guarded
+def export(
+    source: Out,
+    kind: Annotated[LibraryKind, typer.Option("--as", help="Build system that takes the library.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to make.", metavar="FOLDER")],
+    version: Annotated[
+        str, typer.Option("--version", help="Version of the library: MAJOR.MINOR.PATCH.")
+    ] = "1.0.0",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace FOLDER if it is an export.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a library for CMake, Arduino, PlatformIO or Zephyr of an output folder."""
+    from codegen import exports, tables
+
+    report = exports.export_model(source, kind.value, out, version, force)
+    tables.show(report.to_json(), tables.exported, as_json)
 
 
 @app.command(epilog="Example: thumbnet boards")

@@ -87,13 +87,18 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
-def new_folder(out: Path, force: bool) -> Iterator[Path]:
+def new_folder(out: Path, force: bool, marker: str = FILE_NAME) -> Iterator[Path]:
     """A folder beside ``out`` to write to; takes its place when the block ends without error.
+
+    Args:
+        out: The folder to make.
+        force: Replace it if it was made by thumbnet.
+        marker: File by which such a folder is recognised.
 
     Raises:
         ThumbnetError: ``out`` exists and must not be replaced, or its parent cannot be written.
     """
-    _check_free(out, force)
+    _check_free(out, force, marker)
     # The name is known before the folder is: whenever an interruption comes, it can be removed.
     work = out.parent / f".{out.name}.{secrets.token_hex(4)}"
     try:
@@ -104,7 +109,7 @@ def new_folder(out: Path, force: bool) -> Iterator[Path]:
             raise ThumbnetError(f"Cannot write to {out.parent}: {error.strerror}.") from error
         yield work
         work.chmod(0o777 & ~_umask())
-        _check_free(out, force)  # again: something may have come there meanwhile
+        _check_free(out, force, marker)  # again: something may have come there meanwhile
         if out.exists():
             shutil.rmtree(out)
         os.replace(work, out)
@@ -127,10 +132,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
 
 
-def _check_free(out: Path, force: bool) -> None:
+def _check_free(out: Path, force: bool, marker: str) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out.is_dir() and (out / FILE_NAME).exists()):
+    if not (out.is_dir() and (out / marker).exists()):
         raise ThumbnetError(f"{out} exists and was not made by thumbnet. Choose another folder.")
     if not force:
         raise ThumbnetError(f"{out} exists. Add --force to replace it, or choose another folder.")

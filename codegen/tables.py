@@ -165,6 +165,14 @@ def verified(report: Document) -> Iterable[RenderableType]:
             yield Text(f"{target['target']}: {target['difference']}")
 
 
+def exported(report: Document) -> Iterable[RenderableType]:
+    """The files of a library."""
+    rows = [(file,) for file in report["files"]]
+    yield _table("", (f"files for {report['as']}",), rows, left=(0,))
+    flash, arena = (_number(n) for n in (report["flash"]["total"], report["ram"]["arena"]))
+    yield Text(f"{flash} bytes of flash, {arena} bytes of arena, written to {report['out']}")
+
+
 def classified(report: Document) -> Iterable[RenderableType]:
     """Class, probability and time of each picture, and the stack."""
     rows = [

@@ -27,6 +27,7 @@ COMMANDS = (
     "",
     "compile",
     "verify",
+    "export",
     "run",
     "flash",
     "simulate",
