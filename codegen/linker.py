@@ -165,7 +165,7 @@ def _share(
     board: Board, regions: list[Region], free: dict[str, int], arrays: tuple[WeightArray, ...]
 ) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The weights of each region, most read first; the last region takes all that are left."""
-    left, shares = arrays, []
+    left, shares = arrays, list[tuple[str, tuple[str, ...]]]()
     for region in regions:
         # When they do not fit with room for support code, the linker has the last word.
         reserve = 0 if region is regions[-1] else _SUPPORT_CODE

@@ -6,6 +6,7 @@ really give, and aims at the output of the float network.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from codegen.quant.scales import WEIGHT_MAX, largest_sizes
 from codegen.quant.weights import (
     Layer,
     LayerWeights,
+    Matrix,
     dead_channels,
     grid_scales,
     joined,
@@ -37,6 +39,13 @@ MEMORY = 1 << 30
 
 ON_GRID = 0.01
 """Steps that a weight may be off its grid and still lie on it."""
+
+EVERY, ENOUGH = 4, 8
+"""One picture in so many judges what was learnt from the others, if there are enough."""
+
+
+Method = Callable[[Moments], LayerWeights]
+"""From the moments of a layer to its weights."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +144,16 @@ def chosen(
         layer, y = node, wanted[..., outputs]
         if y.shape != wanted.shape:
             layer = replace(node, weight=node.weight[outputs], bias=node.bias[outputs])
-        known = moments(layer, x, y, q_in, y.std(axis=(0, 1, 2)))
-        return choose(layer, known, q_in.scale, q_out.scale, options)
+        deviation = y.std(axis=(0, 1, 2))
+        known = moments(layer, x, y, q_in, deviation)
+        trial = None
+        if options.rounding != "nearest" and len(x) >= ENOUGH:
+            held_out = np.arange(len(x)) % EVERY == 1
+            trial = Trial(
+                moments(layer, x[~held_out], y[~held_out], q_in, deviation),
+                moments(layer, x[held_out], y[held_out], q_in, deviation),
+            )
+        return choose(layer, known, q_in.scale, q_out.scale, options, trial)
 
     if options.per_tensor or not few_windows(node, wanted):
         return part(slice(None))
@@ -160,10 +177,35 @@ def _plain(
     return nearest(node, input_scale, options.per_tensor)
 
 
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Moments of a layer from some pictures to learn from, and from others to judge by."""
+
+    learnt: Moments
+    judged: Moments
+
+    def best(self, methods: Sequence[Method]) -> Method:
+        """The method whose weights, made from the ones, err least on the others."""
+
+        def error(method: Method) -> float:
+            real, judged = method(self.learnt).real, self.judged
+            return float((real * (judged.covariance.times(real) - 2.0 * judged.cross)).sum())
+
+        return min(methods, key=error)
+
+
 def choose(
-    node: Layer, known: Moments, input_scale: float, output_scale: float, options: WeightOptions
+    node: Layer,
+    known: Moments,
+    input_scale: float,
+    output_scale: float,
+    options: WeightOptions,
+    trial: Trial | None = None,
 ) -> LayerWeights:
     """Scales, integers and bias of one layer.
+
+    Weights may follow the pictures more or less: not at all, in how they are rounded, or in their
+    values too. A layer with many inputs and few windows learns its pictures by heart that way.
 
     Args:
         node: The float layer.
@@ -171,6 +213,7 @@ def choose(
         input_scale: Of its input.
         output_scale: Of its output.
         options: How.
+        trial: Decides how far to follow the pictures; None to do so in everything.
     """
     plain = _plain(node, input_scale, output_scale, options)
     result = plain
@@ -178,10 +221,17 @@ def choose(
     weight = rows(node)
     off_grid = largest_sizes(weight - plain.real) > ON_GRID * plain.scale
     if options.rounding != "nearest" and plain.limit == WEIGHT_MAX and off_grid.any():
-        weight = regressed(weight, known)
-        scale = grid_scales(weight, plain.bias, input_scale, options.per_tensor)
-        integers = ROUNDINGS[options.rounding](weight, scale, known)
-        result = LayerWeights(integers, scale, plain.bias)
+
+        def rounded(weight: Matrix, known: Moments) -> LayerWeights:
+            scale = grid_scales(weight, plain.bias, input_scale, options.per_tensor)
+            integers = ROUNDINGS[options.rounding](weight, scale, known)
+            return LayerWeights(integers, scale, plain.bias)
+
+        def followed(known: Moments) -> LayerWeights:
+            return rounded(regressed(weight, known), known)
+
+        methods: tuple[Method, ...] = (lambda _: plain, lambda m: rounded(weight, m), followed)
+        result = (trial.best(methods) if trial else followed)(known)
     if options.correct_bias:
         result = with_bias(result, known.bias(result.real), input_scale)
     # A channel that was next to nothing beside its bias stays the constant that it was.

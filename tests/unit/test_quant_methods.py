@@ -24,7 +24,7 @@ from codegen.quant.reconstruct import (
     reconstruct,
 )
 from codegen.quant.rounding import ROUNDINGS, adaptive, nearest, objective
-from codegen.quant.weights import grid_scales, on_grid, rows, with_bias
+from codegen.quant.weights import LayerWeights, grid_scales, on_grid, rows, with_bias
 from codegen.simulate import run
 from codegen.simulate_float import run_float
 
@@ -149,6 +149,10 @@ def layer_moments(node: Conv | Depthwise) -> Moments:
     return moments(node, x, y, q, y.std(axis=(0, 1, 2)))
 
 
+def nearest_weights_of(node: Conv, q: QParams) -> LayerWeights:
+    return choose(node, layer_moments(node), q.scale, 1.0, WeightOptions("nearest", False))
+
+
 def some_layers() -> list[Conv | Depthwise]:
     def normal(*shape: int) -> np.ndarray:
         return RNG.normal(0, 1, shape).astype(np.float32)
@@ -204,11 +208,32 @@ class TestRounding:
         options, q_out = WeightOptions(), QParams(1.0, 0)
         wanted = choose(node, full, q.scale, q_out.scale, options)
         monkeypatch.setattr("codegen.quant.weights.PART", 7 * 200)
+        monkeypatch.setattr("codegen.quant.reconstruct.ENOUGH", 1000)  # each part could differ
         made = chosen(node, x, y, q, q_out, options)
         assert np.array_equal(made.integers, wanted.integers)
         assert made.scale == pytest.approx(wanted.scale)
         assert made.bias == pytest.approx(wanted.bias)
         assert (made.integers != on_grid(rows(node), made.scale)).any()
+
+    def test_pictures_are_not_learnt_by_heart(self) -> None:
+        """Of few windows only what also holds on others is learnt, of many all of it."""
+        weight = RNG.normal(0, 1, (30, 1, 1, 200)).astype(np.float32)
+        node, q = Conv("pw", ("x",), "y", weight, np.zeros(30, np.float32)), QParams(0.1, 0)
+
+        def pictures(count: int) -> tuple[np.ndarray, np.ndarray]:
+            x = RNG.integers(-128, 128, (count, 4, 4, 200)).astype(np.int8)
+            y = node.run_float(q.real(x))
+            return x, y + RNG.normal(0, 20, y.shape).astype(np.float32)
+
+        x, y = pictures(20)
+        fresh = pictures(200)
+        unseen = moments(node, *fresh, q, fresh[1].std(axis=(0, 1, 2)))
+        plain = objective(rows(node) - nearest_weights_of(node, q).real, unseen).sum()
+        known = moments(node, x, y, q, y.std(axis=(0, 1, 2)))
+        greedy = choose(node, known, q.scale, 1.0, WeightOptions())
+        careful = chosen(node, x, y, q, QParams(1.0, 0), WeightOptions())
+        assert objective(rows(node) - greedy.real, unseen).sum() > 2 * plain
+        assert objective(rows(node) - careful.real, unseen).sum() <= plain
 
     def test_a_constant_input_divides_nothing_by_zero(self) -> None:
         for node in some_layers():
