@@ -9,7 +9,7 @@ import numpy as np
 
 from codegen import simulate
 from codegen.ir import FloatArray, Graph, Int8Array, Node, QParams
-from codegen.ops import Depthwise
+from codegen.ops import Depthwise, Softmax
 from codegen.preprocess import Pixels, to_float, to_int8
 from codegen.progress import Progress, silent
 from codegen.quant.quantize import integer_node
@@ -100,7 +100,8 @@ def sensitivity(
 ) -> tuple[tuple[str, float], ...]:
     """For each layer the SQNR of the network's output if that layer alone is int8, the worst first.
 
-    A layer alone: its input, weights and output are int8, all others float.
+    A layer alone: its input, weights and output are int8, all others float. Before a last softmax,
+    whose output says next to nothing of a picture that the network is sure of.
 
     Args:
         real: The float graph.
@@ -108,6 +109,8 @@ def sensitivity(
         pixels: uint8 [N, H, W, C].
         progress: Told the layers done.
     """
+    last = real.nodes[-1]
+    judged = last.inputs[0] if isinstance(last, Softmax) else real.output
     sums = [_Sums() for _ in real.nodes]
     images = list(_inputs(integer, pixels))
     for done, (image, _) in enumerate(images):
@@ -117,7 +120,9 @@ def sensitivity(
             known = {real.input: image, **values}
             xs = tuple(_quantized(known[name], q) for name, q in zip(node.inputs, qs, strict=True))
             changed = {node.output: integer.q(node.output).real(node.run_int(xs, qs))}
-            sums[index].add(values[real.output], _rest(real, index + 1, known, changed))
+            _run_rest(real, index + 1, known, changed)
+            name = real.output if node.output == real.output else judged
+            sums[index].add(values[name], changed.get(name, values[name]))
             progress(
                 "quantizing layers alone", done * len(sums) + index + 1, len(images) * len(sums)
             )
@@ -158,16 +163,15 @@ def _inputs(graph: Graph, pixels: Pixels) -> Iterator[tuple[FloatArray, Int8Arra
         yield image, to_int8(picture, graph.preprocess, graph.q(graph.input))
 
 
-def _rest(
+def _run_rest(
     real: Graph, start: int, known: Mapping[str, FloatArray], changed: dict[str, FloatArray]
-) -> FloatArray:
-    """The output of the float network if some tensors have other values than those known."""
+) -> None:
+    """Adds the tensors of the float network that change with those in ``changed``."""
     for node in real.nodes[start:]:
         if any(name in changed for name in node.inputs):
             changed[node.output] = node.run_float(
                 *(changed.get(name, known[name]) for name in node.inputs)
             )
-    return changed.get(real.output, known[real.output])
 
 
 def _quantized(values: FloatArray, q: QParams) -> Int8Array:
