@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import SHARED_MODELS
 
 from codegen import simulate
 from codegen.boards import CORES, load_board
@@ -18,9 +19,12 @@ from codegen.device.emulated import emulated
 from codegen.device.flash import plan_flash, write_flash
 from codegen.device.port import SerialPort
 from codegen.emit import write_model
+from codegen.flow import CompileOptions, compile_model
+from codegen.images import load_images
 from codegen.ir import Graph, Int8Array
+from codegen.output import Output, read_output
 from codegen.plan import make_plan
-from codegen.preprocess import to_int8
+from codegen.preprocess import parse_preprocess, to_int8
 from tests.target.test_firmware import TINY, needs_qemu
 from tests.target.test_flash import free_port, wait_for
 from tests.tiny_graphs import TINY as GRAPHS
@@ -175,3 +179,33 @@ def test_inference_gives_what_the_simulator_gives(name: str, tmp_path: Path) -> 
             assert results(lines[6]) == pytest.approx(values, abs=0.00051)
             assert board.ask("results") == [lines[6]]
         assert board.ask("infer 1")[0] == "m-warmup-start-10"
+
+
+@pytest.fixture(scope="module")
+def wake_words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Output, np.ndarray]:
+    """The benchmark's model for a board, and pictures: uint8 [500, 96, 96, 3]."""
+    model = SHARED_MODELS / "vww_96_float_nhwc_op13.onnx"
+    pictures = SHARED_MODELS.parent / "images" / "imagenet-sample-256.zip"
+    for path in (model, pictures):
+        if not path.is_file():
+            pytest.skip(f"{path} is missing (THUMBNET_SHARED names the folder above models)")
+    out = tmp_path_factory.mktemp("wake-words") / "out"
+    preprocess = parse_preprocess("unit")
+    compile_model(CompileOptions(out, model, pictures, name="vww", preprocess=preprocess, limit=20))
+    output = read_output(out)
+    images = load_images(pictures, output.graph.input_tensor.shape, output.graph.preprocess)
+    return output, images.pixels
+
+
+@needs_qemu
+@pytest.mark.parametrize("count", [2, pytest.param(500, marks=pytest.mark.full)])
+def test_accuracy_mode(count: int, wake_words: tuple[Output, np.ndarray], tmp_path: Path) -> None:
+    output, pictures = wake_words
+    pixels = pictures[:count]
+    wanted = expected(output.graph, pixels)
+    with monitor(output.folder, output.name, tmp_path / "build") as board:
+        for image, values in zip(pixels, wanted, strict=True):
+            board.load(image.tobytes())
+            found = results(board.ask("infer 1 0")[-1])
+            assert found == pytest.approx(values, abs=0.00051)
+            assert np.argmax(found) == np.argmax(values)
