@@ -38,7 +38,8 @@ test: lint ## Install everything and run lint and every test
 	$(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: test-all
-test-all: test $(LOWEST)/dev.stamp ## As test, then every test again with the oldest dependencies allowed
+test-all: test $(LOWEST)/dev.stamp ## As test, then the zoo at full width, then again with the oldest dependencies
+	$(BIN)/python -m pytest --full
 	$(LOWEST)/bin/python -m pytest -n $(JOBS)
 
 .PHONY: lint

@@ -17,6 +17,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden files instead of comparing with them",
     )
+    parser.addoption("--full", action="store_true", help="run the tests marked full, and no others")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    full = config.getoption("--full")
+    left_out = [item for item in items if bool(item.get_closest_marker("full")) != full]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if bool(item.get_closest_marker("full")) == full]
 
 
 @pytest.fixture

@@ -6,9 +6,16 @@ Built as exporters write them; weights are random, scaled so that activations st
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from onnx_models import Net
+from onnx_models import Net, assert_like_onnxruntime, pictures
+
+from codegen import simulate
+from codegen.ir import FloatArray, Graph, Int8Array
+from codegen.quant.channels import drop_channels
+from codegen.quant.quantize import quantize
+from codegen.simulate_float import run_float
 
 CLASSES = 5
 
@@ -136,3 +143,34 @@ RELATIVES: dict[str, Callable[[Net], None]] = {
     )
 }  # fmt: skip
 SIZE = {"alexnet": 35}
+
+
+def colours(graph: Graph, count: int, seed: int) -> FloatArray:
+    """Noise on pictures of one colour each: float32 [count, H, W, C]."""
+    tint = np.random.default_rng(seed).uniform(-1, 1, (count, 1, 1, 3)).astype(np.float32)
+    return tint + pictures(graph, count, seed) / 2
+
+
+def int8_network(path: Path) -> tuple[Graph, Graph]:
+    """The float graph of a file, which is what onnxruntime computes, and its int8 graph.
+
+    What carries nothing is dropped from the int8 graph.
+    """
+    _, simple = assert_like_onnxruntime(path)
+    values = run_float(simple, colours(simple, 32, seed=1))
+    ranges = {key: (float(x.min()), float(x.max())) for key, x in values.items()}
+    return simple, drop_channels(quantize(simple, ranges)).graph
+
+
+def integers(graph: Graph, count: int) -> Int8Array:
+    """The same kind of pictures for the int8 graph, others than it was quantized on."""
+    q = graph.q(graph.input)
+    values = np.rint(colours(graph, count, seed=7) / q.scale) + q.zero_point
+    return np.clip(values, -128, 127).astype(np.int8)
+
+
+def outputs(simple: Graph, graph: Graph) -> tuple[FloatArray, FloatArray]:
+    """What the float and the int8 graph of a network say of eight pictures, as real numbers."""
+    images = integers(graph, 8)
+    want = run_float(simple, graph.q(graph.input).real(images))[simple.output]
+    return want, graph.q(graph.output).real(simulate.run(graph, images))

@@ -7,7 +7,7 @@ import numpy as np
 from codegen.onnx_import.builder import Builder
 from codegen.onnx_import.node import OnnxNode
 from codegen.onnx_import.view import View
-from codegen.ops import Concat, Lrn
+from codegen.ops import Concat, Conv, Lrn
 
 
 def concat(builder: Builder, node: OnnxNode) -> None:
@@ -36,6 +36,36 @@ def concat(builder: Builder, node: OnnxNode) -> None:
     dims = [*first.dims]
     dims[axis] = "C"
     builder.emit(node, made, dims)
+
+
+def gather(builder: Builder, node: OnnxNode) -> None:
+    """Gather of constant channels: a pointwise convolution with a one for each that is taken."""
+    view = builder.view(node)
+    rank, indices = len(view.dims), builder.constant(node, 1, "indices")
+    axis = node.integer("axis", 0)
+    if not -rank <= axis < rank:
+        raise node.error(f"has axis {axis}, which {rank} dimensions do not have")
+    axis %= rank
+    channels = view.shape[2]
+    if view.dims[axis] != "C":
+        raise node.error(
+            f"takes parts of dimension {axis} of {node.inputs[0]!r} = {view.described}; only "
+            "channels can be taken"
+        )
+    if indices.dtype.kind not in "iu" or indices.ndim > 1 or not indices.size:
+        raise node.error("needs one whole number, or a list of them, as its indices")
+    if indices.min() < -channels or indices.max() >= channels:
+        raise node.error(f"takes channels {indices.tolist()} of {channels}")
+    weight = np.eye(channels, dtype=np.float32)[indices.reshape(-1)]
+    made = Conv(
+        node.name,
+        (view.tensor,),
+        node.outputs[0],
+        np.ascontiguousarray(weight[:, None, None]),
+        np.zeros(len(weight), np.float32),
+    )
+    taken = ["C"] if indices.ndim else []
+    builder.emit(node, made, [*view.dims[:axis], *taken, *view.dims[axis + 1 :]])
 
 
 def lrn(builder: Builder, node: OnnxNode) -> None:

@@ -133,9 +133,9 @@ def gemm(builder: Builder, node: OnnxNode) -> None:
             ) from None
         bias = node.number("beta", 1.0) * row[0]
     alpha = node.number("alpha", 1.0)
-    if steps is not None:
-        steps = abs(alpha) * steps
-    _dense(builder, node, view, alpha * matrix, bias, steps)
+    if alpha != 1.0:  # hundreds of megabytes are not copied for nothing
+        matrix, steps = alpha * matrix, None if steps is None else abs(alpha) * steps
+    _dense(builder, node, view, matrix, bias, steps)
 
 
 def matmul(builder: Builder, node: OnnxNode) -> None:

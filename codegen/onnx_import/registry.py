@@ -24,6 +24,7 @@ HANDLERS: Mapping[str, Handler] = {
     "Dropout": shapes.dropout,
     "Elu": activations.activation(alpha=1.0),
     "Flatten": shapes.flatten,
+    "Gather": channels.gather,
     "Gemm": layers.gemm,
     "GlobalAveragePool": pool.global_average_pool,
     "GlobalMaxPool": pool.global_max_pool,

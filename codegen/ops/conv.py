@@ -39,8 +39,9 @@ class Conv(Convolution):
     def run_float(self, *xs: FloatArray) -> FloatArray:
         columns = im2col(pad(xs[0], self.pads), self.kernel, self.stride)
         weight = self.weight.reshape(len(self.weight), -1)
-        y = np.clip(columns @ weight.T + self.bias, self.bounds.lo, self.bounds.hi)
-        return np.asarray(y, np.float32)
+        y = columns.reshape(-1, columns.shape[3]) @ weight.T + self.bias
+        y = np.clip(y, self.bounds.lo, self.bounds.hi)
+        return np.asarray(y.reshape(*columns.shape[:3], -1), np.float32)
 
     def run_int(self, xs: tuple[Int8Array, ...], qs: tuple[QParams, ...]) -> Int8Array:
         assert self.requant is not None

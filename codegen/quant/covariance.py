@@ -17,16 +17,19 @@ from codegen.quant.weights import Matrix
 
 
 class Descent(Protocol):
-    """The gradient of ``e (covariance + damping) e^T`` while errors ``e`` [C, n] change."""
+    """The gradient of ``e^T (covariance + damping) e`` while the errors ``e`` [n, C] change.
+
+    Inputs come first here, so that those of a block lie together.
+    """
 
     block: int
-    """Columns whose changes are collected before the other columns hear of them."""
+    """Inputs whose changes are collected before the others hear of them."""
 
-    def gradient(self, columns: slice) -> tuple[Matrix, NDArray[np.float64]]:
-        """Half the gradient in some columns [C, b], and their part of the matrix [G, b, b]."""
+    def gradient(self, inputs: slice) -> tuple[Matrix, NDArray[np.float64]]:
+        """Half the gradient for some inputs [b, C], and their part of the matrix [G, b, b]."""
 
-    def moved(self, columns: slice, change: Matrix) -> None:
-        """The errors of some columns changed, by ``change`` [C, b]."""
+    def moved(self, inputs: slice, change: Matrix) -> None:
+        """The errors of some inputs changed, by ``change`` [b, C]."""
 
 
 class Covariance(Protocol):
@@ -43,7 +46,7 @@ class Covariance(Protocol):
         """``x (covariance + ridge) = right``: [C, n] from ridge [G] and right [C, n]."""
 
     def descent(self, damping: NDArray[np.float64], error: Matrix) -> Descent:
-        """The gradient for the damping [G] of the diagonal and the errors [C, n]."""
+        """The gradient for the damping [G] of the diagonal and the errors [n, C]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +80,13 @@ class _FullDescent:
     block = 64
 
     def __init__(self, matrix: NDArray[np.float64], error: Matrix) -> None:
-        self._matrix, self._gradient = matrix, _times(error, matrix)
+        self._matrix, self._gradient = matrix, _times(error.T, matrix).T
 
-    def gradient(self, columns: slice) -> tuple[Matrix, NDArray[np.float64]]:
-        return self._gradient[:, columns], self._matrix[:, columns, columns]
+    def gradient(self, inputs: slice) -> tuple[Matrix, NDArray[np.float64]]:
+        return self._gradient[inputs], self._matrix[:, inputs, inputs]
 
-    def moved(self, columns: slice, change: Matrix) -> None:
-        self._gradient += _times(change, self._matrix[:, columns])
+    def moved(self, inputs: slice, change: Matrix) -> None:
+        self._gradient += _times(change.T, self._matrix[:, inputs]).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,18 +116,18 @@ class _LowRankDescent:
     block = 16
 
     def __init__(self, rows: Matrix, damping: float, error: Matrix) -> None:
-        self._rows, self._damping, self._error = rows, damping, error
-        self._seen = error @ rows.T  # what the windows see of the errors, [C, S]
+        self._columns = np.ascontiguousarray(rows.T)
+        self._damping, self._error = damping, error
+        self._seen = rows @ error  # what the windows see of the errors, [S, C]
 
-    def gradient(self, columns: slice) -> tuple[Matrix, NDArray[np.float64]]:
-        part = self._rows[:, columns]
-        matrix = part.T @ part + self._damping * np.eye(part.shape[1])
-        gradient = self._seen @ part + self._damping * self._error[:, columns]
-        return np.asarray(gradient), np.asarray(matrix)[None]
+    def gradient(self, inputs: slice) -> tuple[Matrix, NDArray[np.float64]]:
+        part = self._columns[inputs]
+        matrix = part @ part.T + self._damping * np.eye(len(part))
+        return part @ self._seen + self._damping * self._error[inputs], matrix[None]
 
-    def moved(self, columns: slice, change: Matrix) -> None:
-        self._seen += change @ self._rows[:, columns].T
-        self._error[:, columns] += change
+    def moved(self, inputs: slice, change: Matrix) -> None:
+        self._seen += self._columns[inputs].T @ change
+        self._error[inputs] += change
 
 
 def _times(weight: Matrix, matrices: NDArray[np.float64]) -> Matrix:

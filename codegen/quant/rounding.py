@@ -65,44 +65,41 @@ def adaptive(weight: Matrix, scale: NDArray[np.float64], moments: Moments) -> ND
     Returns:
         int16 [C, n]: ``objective`` of it is at most that of ``nearest``.
     """
-    integers = on_grid(weight, scale).astype(np.float64)
-    taps, error = weight.shape[1], integers - weight / scale[:, None]
+    integers = on_grid(weight, scale).T.astype(np.float64, order="C")
+    error = integers - weight.T / scale
     descent = moments.covariance.descent(_damping(moments), error)
     for _ in range(SWEEPS):
         moved = False
-        for start in range(0, taps, descent.block):
-            block = slice(start, min(start + descent.block, taps))
-            change = _descend(integers[:, block], *descent.gradient(block))
+        for start in range(0, len(integers), descent.block):
+            block = slice(start, start + descent.block)
+            change = _descend(integers[block], *descent.gradient(block))
             if change.any():
                 moved = True
                 descent.moved(block, change)
         if not moved:
             break
-    return integers.astype(np.int16)
+    return np.ascontiguousarray(integers.T.astype(np.int16))
 
 
 def _descend(integers: Matrix, gradient: Matrix, matrix: NDArray[np.float64]) -> Matrix:
-    """One pass over the columns of a block; ``integers`` are changed in place.
+    """One pass over the inputs of a block; ``integers`` are changed in place.
 
     Args:
-        integers: float64 [C, b].
-        gradient: Half the gradient in steps before the pass, [C, b].
+        integers: float64 [b, C].
+        gradient: Half the gradient in steps before the pass, [b, C].
         matrix: float64 [G, b, b].
 
     Returns:
-        float64 [C, b]: by how much each integer changed.
+        float64 [b, C]: by how much each integer changed.
     """
-    # A column at a time, and so columns lie one after the other.
-    before, columns, gradient = integers.T, integers.T.copy(), gradient.T.copy()
+    before, gradient = integers.copy(), gradient.copy()
     across = matrix.transpose(1, 2, 0)
-    for column, values in enumerate(columns):
-        best = values - gradient[column] / across[column, column]
-        best = np.clip(np.rint(best), -WEIGHT_MAX, WEIGHT_MAX)
-        gradient[column:] += (best - values) * across[column, column:]
+    for index, values in enumerate(integers):
+        best = np.rint(values - gradient[index] / across[index, index])
+        np.clip(best, -WEIGHT_MAX, WEIGHT_MAX, out=best)
+        gradient[index:] += (best - values) * across[index, index:]
         values[:] = best
-    change = (columns - before).T
-    integers[...] = columns.T
-    return np.asarray(change)
+    return np.asarray(integers - before)
 
 
 def _damping(moments: Moments) -> NDArray[np.float64]:

@@ -7,26 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import Batch, has
-from onnx_models import Net, assert_like_onnxruntime, pictures
-from relatives import RELATIVES, SIZE
+from onnx_models import Net
+from relatives import RELATIVES, SIZE, int8_network, integers, outputs
 
 from codegen import simulate
 from codegen.boards import load_board, load_core
 from codegen.build import build_host, build_target
-from codegen.ir import FloatArray, Graph, Int8Array
+from codegen.ir import Graph
 from codegen.plan import OBJECTIVES, make_plan
 from codegen.qemu import run_host, run_qemu
-from codegen.quant.channels import drop_channels
-from codegen.quant.quantize import quantize
-from codegen.simulate_float import run_float
 
 TIMEOUT = 300.0
-
-
-def colours(graph: Graph, count: int, seed: int) -> FloatArray:
-    """Noise on pictures of one colour each: float32 [count, H, W, C]."""
-    tint = np.random.default_rng(seed).uniform(-1, 1, (count, 1, 1, 3)).astype(np.float32)
-    return tint + pictures(graph, count, seed) / 2
 
 
 def compiled(name: str, folder: Path) -> tuple[Graph, Graph]:
@@ -34,28 +25,12 @@ def compiled(name: str, folder: Path) -> tuple[Graph, Graph]:
     size = SIZE.get(name, 32)
     net = Net((1, 3, size, size), opset=17, seed=len(name))
     RELATIVES[name](net)
-    _, simple = assert_like_onnxruntime(net.save(folder))
-    values = run_float(simple, colours(simple, 32, seed=1))
-    ranges = {key: (float(x.min()), float(x.max())) for key, x in values.items()}
-    return simple, drop_channels(quantize(simple, ranges)).graph
-
-
-def integers(graph: Graph, count: int) -> Int8Array:
-    q = graph.input_tensor.q
-    assert q is not None
-    values = np.rint(colours(graph, count, seed=7) / q.scale) + q.zero_point
-    return np.clip(values, -128, 127).astype(np.int8)
+    return int8_network(net.save(folder))
 
 
 @pytest.mark.parametrize("name", RELATIVES)
 def test_near_the_float_network(name: str, tmp_path: Path) -> None:
-    simple, graph = compiled(name, tmp_path)
-    q, q_out = graph.input_tensor.q, graph.output_tensor.q
-    assert q is not None and q_out is not None
-    images = integers(graph, 8)
-    reals = ((images.astype(np.float32) - q.zero_point) * q.scale).astype(np.float32)
-    want = run_float(simple, reals)[simple.output]
-    got = (simulate.run(graph, images).astype(np.float32) - q_out.zero_point) * q_out.scale
+    want, got = outputs(*compiled(name, tmp_path))
     assert np.abs(got - want).max() < 0.06
     assert np.ptp(want, axis=0).max() > 0.01  # not the same answer to every picture
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx_models import Net, assert_like_onnxruntime
+from onnx_models import Net, assert_like_onnxruntime, refusal
 
 NEWEST = onnx.defs.onnx_opset_version()
 OPSETS = (7, 9, 11, 13, 17, 18, 21, NEWEST)
@@ -408,3 +408,26 @@ def test_names_are_those_of_the_file(tmp_path: Path) -> None:
     assert [node.name for node in imported.graph.nodes] == ["n0", "n1", "n2"]
     assert imported.output_name == "flatten_3" and imported.graph.output == "globalaveragepool_2"
     assert imported.graph.name == "net"
+
+
+class TestGather:
+    @pytest.mark.parametrize("indices", [1, -1, [2, 0], [1]])
+    @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+    def test_channels(self, tmp_path: Path, indices: object, layout: str) -> None:
+        net = Net((1, 3, 6, 6) if layout == "NCHW" else (1, 6, 6, 3))
+        axis = 1 if layout == "NCHW" else 3
+        y = net.op("Gather", "x", np.array(indices, np.int64), axis=axis)
+        if not isinstance(indices, list):
+            y = net.op("Unsqueeze", y, np.array([axis], np.int64))
+        net.op("Relu", net.op("Mul", y, np.float32(2)))
+        imported, _ = assert_like_onnxruntime(net.save(tmp_path))
+        assert imported.graph.output_tensor.shape[2] == np.size(indices)
+
+    @pytest.mark.parametrize(
+        ("axis", "indices", "words"),
+        [(2, 0, "only channels can be taken"), (1, 3, r"channels 3 of 3"), (5, 0, "has axis 5")],
+    )
+    def test_refused(self, tmp_path: Path, axis: int, indices: int, words: str) -> None:
+        net = Net((1, 3, 6, 7))
+        net.op("Relu", net.op("Gather", net.conv("x", 3, 3), np.array(indices), axis=axis))
+        assert words in refusal(net.save(tmp_path))
