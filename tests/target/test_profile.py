@@ -156,7 +156,7 @@ def test_command(out: Path) -> None:
     assert ended.exit_code == 0, ended.output
     assert max(map(len, ended.output.splitlines())) <= 100
     assert "cycles per multiply-add" in ended.output
-    assert "wait states: flash 2, with prefetch, RAM 0" in ended.output
+    assert "wait states: flash 2 prefetched" in ended.output
     ended = CliRunner().invoke(app, ["profile", str(out), "--json"])
     assert json.loads(ended.output)["core"] == "cortex-m4"
 

@@ -9,7 +9,7 @@
 #define TINY_WEIGHT_PADDING 0
 #endif
 
-__attribute__((section(".rodata.thumbnet_weights.tiny"))) static const int8_t
+__attribute__((section(".rodata.thumbnet_weights.000001.weights"))) static const int8_t
     weights[TINY_OUTPUT_BYTES * TINY_INPUT_BYTES + TINY_WEIGHT_PADDING] = {
         1, -2, 3, -4, 5, 60, 70, -80, 90, -100, -128, 127, 0, 1, -1};
 
