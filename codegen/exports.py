@@ -194,6 +194,7 @@ def _template_values(
         "classes": output.graph.output_tensor.size,
         "flash": f"{flash['total']:,}",
         "flash_parts": "weights, tables and code" if flash["code"] else "weights and tables",
+        "camera": report.get("camera"),
         "arena": f"{report['ram']['arena']:,}",
         "stack": None if report["ram"]["stack"] is None else f"{report['ram']['stack']:,}",
     }
