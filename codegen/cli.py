@@ -190,6 +190,14 @@ def compile_(
         str | None,
         typer.Option(help="Board it must fit on; see `thumbnet boards`."),
     ] = None,
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            help="Also write what resizes a camera's frames as they arrive: WIDTHxHEIGHT:FORMAT or "
+            "WIDTHxHEIGHT:FORMAT:METHOD, formats rgb888, rgb565be, rgb565le (upper or lower byte "
+            "first), gray8; methods bilinear, nearest."
+        ),
+    ] = None,
     place: Annotated[
         str | None,
         typer.Option(
@@ -325,6 +333,7 @@ def compile_(
     if place and not board:
         raise typer.BadParameter("--place needs --board, whose memories it names")
     from codegen import flow, tables
+    from codegen.camera import parse_camera
     from codegen.linker import parse_placement
     from codegen.preprocess import parse_preprocess
     from codegen.quant.pipeline import QuantOptions
@@ -356,6 +365,7 @@ def compile_(
         place=parse_placement(place) if place else {},
         emit_qdq=emit_qdq,
         sensitivity=sensitivity,
+        camera=parse_camera(camera) if camera is not None else None,
     )
     with ProgressBar() as progress:
         report = flow.compile_model(options, progress)

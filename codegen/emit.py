@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codegen.boards import Board, Core
+from codegen.camera import Camera, camera_model
 from codegen.cmodel import TABLES, WEIGHTS, CModel, make_cmodel
 from codegen.elf import WeightArray
 from codegen.linker import Layout, linker_script
@@ -36,10 +37,15 @@ def constant_bytes(model: CModel) -> ConstantBytes:
     return ConstantBytes(tuple(weights), sum(a.bytes for a in arrays if a.kind == TABLES))
 
 
-def write_model(plan: Plan, name: str, folder: Path) -> CModel:
-    """Writes the C files of ``plan`` into ``folder`` and gives their model."""
-    model = make_cmodel(plan, name)
-    for file, text in render_model(model).items():
+def write_model(plan: Plan, name: str, folder: Path, camera: Camera | None = None) -> CModel:
+    """Writes the C files of ``plan`` into ``folder`` and gives their model.
+
+    With a camera there are NAME_camera.h and NAME_camera.c besides.
+    """
+    model, graph, resizer = make_cmodel(plan, name), plan.graph, None
+    if camera:
+        resizer = camera_model(camera, graph.input_tensor.shape, graph.preprocess)
+    for file, text in render_model(model, resizer).items():
         (folder / file).write_text(text, encoding="ascii", newline="\n")
     if model.binary:
         with (folder / f"{name}_weights.bin").open("wb") as binary:

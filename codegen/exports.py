@@ -26,7 +26,7 @@ SOURCES = "src"
 
 _FILES = (
     *("{name}.h", "{name}.c", "{name}_weights.h", "{name}_weights.c", "{name}_weights.bin"),
-    *("{name}_kernels.S", "{name}_binary.S"),
+    *("{name}_kernels.S", "{name}_binary.S", "{name}_camera.h", "{name}_camera.c"),
     *("thumbnet_arith.h", "thumbnet_check.h", "thumbnet_dsp.h"),
 )
 """What may belong to a model: the rest of an output folder is the firmware's, or the user's."""
@@ -194,6 +194,7 @@ def _template_values(
         "classes": output.graph.output_tensor.size,
         "flash": f"{flash['total']:,}",
         "flash_parts": "weights, tables and code" if flash["code"] else "weights and tables",
+        "camera": report.get("camera"),
         "arena": f"{report['ram']['arena']:,}",
         "stack": None if report["ram"]["stack"] is None else f"{report['ram']['stack']:,}",
     }

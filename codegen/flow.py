@@ -14,6 +14,7 @@ import numpy as np
 from codegen.advice import nearest_that_fits
 from codegen.boards import DEFAULT_CORE, Board, Core, load_board, load_core
 from codegen.calibration_images import calibration_images
+from codegen.camera import Camera, camera_model
 from codegen.cmodel import c_identifier
 from codegen.emit import ConstantBytes, constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
@@ -71,6 +72,7 @@ class CompileOptions:
         place: Regions of ``board`` chosen by hand, as in ``codegen.linker.plan_layout``.
         emit_qdq: Also write the int8 network as an ONNX file, NAME_qdq.onnx.
         sensitivity: Also measure what each layer costs that is int8 alone.
+        camera: Also write what resizes its frames row by row.
     """
 
     out: Path
@@ -92,6 +94,7 @@ class CompileOptions:
     place: Mapping[str, str] = field(default_factory=dict)
     emit_qdq: bool = False
     sensitivity: bool = False
+    camera: Camera | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +116,19 @@ class CompileReport:
     def to_json(self) -> dict[str, Any]:
         """The document of ``compile --json``: sizes in bytes."""
         graph, sizes, arena = self.plan.graph, self.sizes, self.plan.arena_bytes
-        # What a caller who pushes rows keeps beside the arena: the output.
+        # What a caller who pushes rows keeps beside the arena: the output, the camera's state.
         static = graph.output_tensor.size
+        camera = self.options.camera
+        if camera:
+            resizer = camera_model(camera, graph.input_tensor.shape, graph.preprocess)
+            static += resizer.state_bytes
         known = [part for part in (arena, sizes.stack, static) if part is not None]
         return {
             "name": self.name,
             "core": self.core,
             "board": self.options.board,
             "place": dict(self.options.place),
+            "camera": camera.spec if camera else None,
             "out": str(self.options.out),
             "optimize": self.options.optimize,
             "flash_budget": self.flash_budget,
@@ -208,7 +216,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         save_graph(graph, folder / FILE_NAME)
         if options.emit_qdq:
             write_qdq(graph, folder / f"{name}_qdq.onnx")
-        constants = constant_bytes(write_model(plan, name, folder))
+        constants = constant_bytes(write_model(plan, name, folder, options.camera))
         layout = _layout(plan, constants, board, core, options)
         if layout:
             write_firmware(folder, name, board, core, layout)

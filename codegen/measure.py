@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,13 +50,17 @@ def measure_model(folder: Path, name: str, core: Core, build_dir: Path) -> Model
         return target
 
     with ThreadPoolExecutor(2) as pool:
-        sources = (folder / f"{name}.c", folder / f"{name}_weights.c", *folder.glob("*.S"))
+        camera = list(folder.glob(f"{name}_camera.c"))
+        constants = folder / f"{name}_weights.c"
+        sources = (folder / f"{name}.c", constants, *camera, *folder.glob("*.S"))
         objects = [elf_sizes(path) for path in pool.map(build, sources)]
     return ModelSizes(
         weights=sum(sizes.weights for sizes in objects),
         tables=sum(sizes.rodata for sizes in objects),
         code=sum(sizes.code for sizes in objects),
-        stack=_stack(build_dir / f"{name}.su") + max(map(_assembly_stack, sources)),
+        stack=_stack(build_dir / f"{name}.su")
+        + sum(size for c in camera for _, size in _frames(build_dir / f"{c.stem}.su"))
+        + max(map(_assembly_stack, sources)),
     )
 
 
@@ -69,10 +74,15 @@ def _assembly_stack(source: Path) -> int:
 
 def _stack(usage: Path) -> int:
     """Bytes of the deepest call in C: NAME_run, push_rows or finish, make_row, one kernel."""
-    lines = (line.split("\t") for line in usage.read_text(encoding="utf-8").splitlines())
     depth = [0, 0, 0, 0]
-    for place, size, *_ in lines:
-        function = place.rsplit(":", 1)[1]
+    for function, size in _frames(usage):
         level = next((i for i, ends in enumerate(_CALLS) if function.endswith(ends)), len(_CALLS))
-        depth[level] = max(depth[level], int(size))
+        depth[level] = max(depth[level], size)
     return sum(depth)
+
+
+def _frames(usage: Path) -> Iterator[tuple[str, int]]:
+    """Name and bytes of stack of each function, from a file of gcc's -fstack-usage."""
+    for line in usage.read_text(encoding="utf-8").splitlines():
+        place, size, *_ = line.split("\t")
+        yield place.rsplit(":", 1)[1], int(size)

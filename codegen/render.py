@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from codegen import __version__
+from codegen.camera import CameraModel
 from codegen.cmodel import CModel, Function
 from codegen.graph_file import FORMAT
 from codegen.resources import resource
@@ -28,8 +29,8 @@ def environment() -> Environment:
     )
 
 
-def render_model(model: CModel) -> dict[str, str]:
-    """The generated C files of a model: text by file name."""
+def render_model(model: CModel, camera: CameraModel | None = None) -> dict[str, str]:
+    """The generated C files of a model, and of its camera: text by file name."""
     env = environment()
 
     def text(template: str, **values: object) -> str:
@@ -63,6 +64,10 @@ def render_model(model: CModel) -> dict[str, str]:
         files["thumbnet_dsp.h"] = text("thumbnet_dsp.h.jinja")
     if assembly:
         files[f"{model.name}_kernels.S"] = text("kernels.S.jinja", kernels=assembly)
+    if camera:
+        for suffix in ("h", "c"):
+            name = f"{model.name}_camera.{suffix}"
+            files[name] = text(f"camera.{suffix}.jinja", c=camera)
     return files
 
 
