@@ -40,28 +40,40 @@ class ExportFormat:
     Attributes:
         title: Its name, for people.
         files: Path in the export by template below ``templates/export``.
-        longest_name: Characters that a library's name may have; None for any number.
+        names: Regular expression of the names that a library may have.
+        rule: The same in words.
     """
 
     title: str
     files: Mapping[str, str]
-    longest_name: int | None = None
+    names: str = ".*"
+    rule: str = ""
 
 
 FORMATS: Mapping[str, ExportFormat] = {
-    "cmake": ExportFormat("CMake library", {"cmake.txt": "CMakeLists.txt"}),
-    # https://docs.arduino.cc/arduino-cli/library-specification; the limit is arduino-lint's.
+    # Policy CMP0037 of CMake has the reserved names.
+    "cmake": ExportFormat(
+        "CMake library",
+        {"cmake.txt": "CMakeLists.txt"},
+        r"(?!(all|clean|edit_cache|help|install|package|package_source|rebuild_cache|test)$).*",
+        "must not be that of a target of CMake's own",
+    ),
+    # https://docs.arduino.cc/arduino-cli/library-specification; arduino-lint refuses others.
     "arduino": ExportFormat(
         "Arduino library",
         {
             "library.properties": "library.properties",
             "Classify.ino": "examples/Classify/Classify.ino",
         },
-        longest_name=63,
+        r"(?!arduino).{1,63}",
+        "may have 63 characters and must not begin with arduino",
     ),
     # https://docs.platformio.org/en/latest/manifests/library-json
     "platformio": ExportFormat(
-        "PlatformIO library", {"library.json": "library.json"}, longest_name=100
+        "PlatformIO library",
+        {"library.json": "library.json"},
+        r".{1,100}",
+        "may have 100 characters",
     ),
     # https://docs.zephyrproject.org/latest/develop/modules.html
     "zephyr": ExportFormat(
@@ -150,11 +162,15 @@ def export_model(
 
 
 def _check_name(name: str, chosen: ExportFormat) -> None:
-    if chosen.longest_name is not None and len(name) > chosen.longest_name:
+    if not re.fullmatch(chosen.names, name):
         raise ThumbnetError(
-            f"The name of this {chosen.title} may have {chosen.longest_name} characters, {name} "
-            f"has {len(name)}. Compile again with a shorter --name."
+            f"{name} cannot name {_article(chosen)} {chosen.title}: the name {chosen.rule}. "
+            "Compile again with another --name."
         )
+
+
+def _article(chosen: ExportFormat) -> str:
+    return "an" if chosen.title.startswith("A") else "a"
 
 
 def _model_files(output: Output) -> tuple[str, ...]:
@@ -182,7 +198,7 @@ def _template_values(
         "macro": name.upper(),
         "kind": kind,
         "title": FORMATS[kind].title,
-        "article": "an" if FORMATS[kind].title.startswith("A") else "a",
+        "article": _article(FORMATS[kind]),
         "version": version,
         "thumbnet": __version__,
         "core": output.core,

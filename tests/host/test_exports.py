@@ -100,14 +100,19 @@ def test_mistakes_are_refused_in_words(compiled: Path, tmp_path: Path) -> None:
         export_model(compiled, "cmake", tmp_path / "library", "1.0")
     with pytest.raises(ThumbnetError, match="is no folder"):
         export_model(tmp_path / "lost", "cmake", tmp_path / "library")
-    shutil.copytree(compiled, tmp_path / "long")
-    document = json.loads((tmp_path / "long" / "compile.json").read_text())
-    document["name"] = "a" * 64
-    (tmp_path / "long" / "compile.json").write_text(json.dumps(document))
-    with pytest.raises(ThumbnetError, match=r"63 characters.*--name"):
-        export_model(tmp_path / "long", "arduino", tmp_path / "library")
-    with pytest.raises(ThumbnetError, match=r"has no a{64}\.c and no a{64}\.h"):
-        export_model(tmp_path / "long", "zephyr", tmp_path / "library")
+    shutil.copytree(compiled, tmp_path / "other")
+    document = json.loads((tmp_path / "other" / "compile.json").read_text())
+    for name, kind, message in (
+        ("a" * 64, "arduino", r"63 characters.*--name"),
+        ("arduino_net", "arduino", r"an Arduino library.*begin with arduino.*--name"),
+        ("a" * 101, "platformio", r"100 characters.*--name"),
+        ("test", "cmake", r"target of CMake's own.*--name"),
+        ("tests", "cmake", r"has no tests\.c and no tests\.h"),
+    ):
+        text = json.dumps({**document, "name": name})
+        (tmp_path / "other" / "compile.json").write_text(text)
+        with pytest.raises(ThumbnetError, match=message):
+            export_model(tmp_path / "other", kind, tmp_path / "library")
     assert not (tmp_path / "library").exists()
     ended = thumbnet_command("export", compiled, "--as", "bazel", "-o", tmp_path / "library")
     assert ended.returncode == 2
