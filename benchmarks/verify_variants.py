@@ -35,13 +35,13 @@ def main() -> None:
     """Command line."""
     arguments = parse_arguments(__doc__.splitlines()[0], images=1)
     rows = []
+    names = ("model", "objective", "simplified", "kernels", "arena", *TARGETS, "bytes compared")
+    text = "# Every variant of the plan\n\nMade by `benchmarks/verify_variants.py`.\n\n"
     for model in arguments.models:
         for row in variants(model, arguments.calibrate, arguments.images):
             print(" | ".join(row), flush=True)
             rows.append(row)
-    names = ("model", "objective", "simplified", "kernels", "arena", *TARGETS, "bytes compared")
-    text = "# Every variant of the plan\n\nMade by `benchmarks/verify_variants.py`.\n\n"
-    arguments.out.write_text(text + table(names, rows), encoding="utf-8")
+        arguments.out.write_text(text + table(names, rows), encoding="utf-8")
 
 
 def variants(model: Path, calibrate: Path, images: int) -> Iterator[tuple[str, ...]]:

@@ -50,6 +50,7 @@ def main() -> None:
             print(cells[key], file=sys.stderr, flush=True)
             if arguments.keep:
                 text = json.dumps([asdict(cell) for cell in cells.values()], indent=1)
+                arguments.keep.parent.mkdir(parents=True, exist_ok=True)
                 arguments.keep.write_text(text + "\n", encoding="utf-8")
     found = list(cells.values())
     (arguments.out / "growth.md").write_text(page(found, CLASSES, IMAGES), encoding="utf-8")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from helpers import thumbnet_command
 from PIL import Image
 
-import codegen
 from codegen.zoo.defaults import default_model
 
 SIZE = 64  # of the default model's input
@@ -43,17 +40,11 @@ def folder(root: Path, odd: dict[str, np.ndarray], good: int = 8) -> Path:
     return photos
 
 
-def thumbnet_command(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "codegen.cli", *map(str, words)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(codegen.__file__).parent.parent)}
-    return subprocess.run(command, text=True, capture_output=True, timeout=300, env=environment)
-
-
 def compiled(photos: Path) -> tuple[int, dict[str, Any], str]:
     """Status, JSON document and messages of the real command."""
     ended = thumbnet_command(
         *("compile", default_model(), "--calibrate", photos, "-o", photos.parent / "out"),
-        *("--no-build", "--json"),
+        *("--no-build", "--json", "--wide-depthwise"),  # so that these are not recommended
     )
     assert "Traceback" not in ended.stderr
     return ended.returncode, json.loads(ended.stdout), ended.stderr
