@@ -58,6 +58,7 @@ METHODS = {
     "equalisation": replace(NAIVE, equalize="full"),
     "both": replace(NAIVE, equalize="full", bias_correction="empirical"),
     "all, nearest rounding": QuantOptions(rounding="nearest"),
+    "wide depthwise": QuantOptions(wide_depthwise=True),
     "equalisation full": QuantOptions(equalize="full"),
     "ranges average": QuantOptions(estimator="average"),
     "ranges percentile": QuantOptions(estimator="percentile"),

@@ -1,0 +1,5 @@
+"""``python -m codegen.cli``."""
+
+from codegen.cli import main
+
+main()
