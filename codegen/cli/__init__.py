@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from codegen import __version__, console
-
 from codegen.cli.app import app
 
 # Each adds its commands, which --help lists in this order.
