@@ -8,9 +8,10 @@ from pathlib import Path
 
 from codegen.boards import Board, Core
 from codegen.camera import Camera, camera_model
-from codegen.cmodel import TABLES, WEIGHTS, CModel, make_cmodel
+from codegen.cmodel import TABLES, WEIGHTS, CModel
 from codegen.elf import WeightArray
 from codegen.linker import Layout, linker_script
+from codegen.make_cmodel import make_cmodel
 from codegen.plan import Plan
 from codegen.programs import PROGRAMS, board_defines, firmware_sources
 from codegen.render import render_model, render_template

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from codegen.cmodel import make_cmodel
 from codegen.emit import ConstantBytes, constant_bytes
 from codegen.ir import Graph, Node
+from codegen.make_cmodel import make_cmodel
 from codegen.plan import Plan, make_plan
 from codegen.quant.quantize import quantize
 

@@ -15,7 +15,6 @@ from codegen.advice import nearest_that_fits
 from codegen.boards import DEFAULT_CORE, Board, Core, load_board, load_core
 from codegen.calibration_images import calibration_images
 from codegen.camera import Camera, camera_model
-from codegen.cmodel import c_identifier
 from codegen.emit import ConstantBytes, constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
 from codegen.fit import CODE_ESTIMATE, check_fit
@@ -23,6 +22,7 @@ from codegen.graph_file import FILE_NAME, save_graph
 from codegen.ir import Graph, Preprocess
 from codegen.kernels.base import UNROLL
 from codegen.linker import Layout
+from codegen.make_cmodel import c_identifier
 from codegen.measure import ModelSizes, measure_model
 from codegen.onnx_export import write_qdq
 from codegen.onnx_import import ImportedModel, import_onnx

@@ -13,11 +13,11 @@ import numpy as np
 from codegen import simulate
 from codegen.boards import Board, Core, Region, Timing, load_board, load_core
 from codegen.build import build_target
-from codegen.cmodel import make_cmodel
 from codegen.emit import write_model
 from codegen.errors import ThumbnetError
 from codegen.ir import Graph, Int8Array
 from codegen.linker import ANYWHERE
+from codegen.make_cmodel import make_cmodel
 from codegen.output import Output, read_output
 from codegen.plan import Plan
 from codegen.profile.attribution import kernel_calls

@@ -12,9 +12,9 @@ from helpers import has
 from tiny_graphs import TINY
 
 from codegen.boards import load_board, load_core
-from codegen.cmodel import c_identifier
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.fit import check_fit
+from codegen.make_cmodel import c_identifier
 from codegen.plan import make_plan
 from codegen.resources import resource
 

@@ -10,11 +10,11 @@ import pytest
 from random_graphs import random_quantized, ranges_on
 from tiny_graphs import TINY
 
-from codegen.cmodel import make_cmodel
 from codegen.emit import constant_bytes
 from codegen.errors import ThumbnetError
 from codegen.ir import NO_BOUNDS, Bounds, Graph, Node, Pads, Preprocess, Tensor, validate
 from codegen.kernels import FAMILIES, stages
+from codegen.make_cmodel import make_cmodel
 from codegen.ops import Add, Conv, Depthwise
 from codegen.plan import OBJECTIVES, make_plan
 from codegen.plan.rows import Network, Stream, check_rows, make_network, row_window
