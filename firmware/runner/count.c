@@ -4,18 +4,13 @@
  * instruction is exact. The run's command line says count=SHIFT; without it, or on real
  * hardware, where SysTick counts cycles, nothing is counted.
  *
- * SysTick has 24 bits; its interrupt counts the wraps and its own few instructions are subtracted.
- * SysTick registers: ARMv7-M Architecture Reference Manual (DDI 0403) B3.3.
+ * The interrupt that counts SysTick's wraps has a few instructions of its own, which are
+ * subtracted.
  */
 #include "port.h"
 #include "semihosting.h"
 #include "startup.h"
-
-#define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
-#define SYST_RVR (*(volatile uint32_t *)0xE000E014u)
-#define SYST_CVR (*(volatile uint32_t *)0xE000E018u)
-#define SYST_ON (4u | 2u | 1u) /* processor clock, interrupt, enable */
-#define SYST_MAX 0x00FFFFFFu
+#include "systick.h"
 
 /* Instructions of systick_handler. */
 #define HANDLER_INSTRUCTIONS 5u
@@ -58,22 +53,15 @@ bool port_counts(void) { return requested_shift() >= 0; }
 
 void port_count_start(void) {
     count_wraps = 0;
-    SYST_RVR = SYST_MAX;
-    SYST_CVR = 0;
-    SYST_CSR = SYST_ON;
+    systick_start();
 }
 
 uint64_t port_count_stop(void) {
-    uint32_t wraps;
-    uint32_t value;
-    do {
-        wraps = count_wraps;
-        value = SYST_CVR;
-    } while (wraps != count_wraps);
+    const uint64_t ticks = systick_ticks(&count_wraps);
     SYST_CSR = 0;
-    const uint64_t ticks = (uint64_t)wraps * (SYST_MAX + 1u) + ((SYST_MAX + 1u - value) & SYST_MAX);
     const uint64_t ns = ticks / THUMBNET_SYSTICK_HZ * 1000000000u +
                         ticks % THUMBNET_SYSTICK_HZ * 1000000000u / THUMBNET_SYSTICK_HZ;
     const uint32_t shift = (uint32_t)requested_shift();
-    return ((ns + ((uint64_t)1 << shift) / 2) >> shift) - (uint64_t)wraps * HANDLER_INSTRUCTIONS;
+    return ((ns + ((uint64_t)1 << shift) / 2) >> shift) -
+           ticks / SYST_PERIOD * HANDLER_INSTRUCTIONS;
 }

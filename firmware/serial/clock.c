@@ -1,17 +1,12 @@
 /*
- * Registers: ARMv7-M Architecture Reference Manual (DDI 0403) B3.3 "SysTick", C1.6.5 "DEMCR", C1.8
- * "DWT"; the lock of DWT: CoreSight's LAR, Cortex-M7 TRM (DDI 0489).
+ * Registers: ARMv7-M Architecture Reference Manual (DDI 0403) C1.6.5 "DEMCR", C1.8 "DWT"; the lock
+ * of DWT: CoreSight's LAR, Cortex-M7 TRM (DDI 0489).
  */
 #include <stdbool.h>
 
 #include "clock.h"
 #include "startup.h"
-
-#define SYST_CSR (*(volatile uint32_t *)0xE000E010u)
-#define SYST_RVR (*(volatile uint32_t *)0xE000E014u)
-#define SYST_CVR (*(volatile uint32_t *)0xE000E018u)
-#define SYST_ON (4u | 2u | 1u) /* processor clock, interrupt, enable */
-#define SYST_PERIOD 0x01000000u
+#include "systick.h"
 
 #define DEMCR (*(volatile uint32_t *)0xE000EDFCu)
 #define DEMCR_TRCENA (1u << 24)
@@ -42,16 +37,10 @@ static bool start_dwt(void) {
     return DWT_CYCCNT != before;
 }
 
-static void start_systick(void) {
-    SYST_RVR = SYST_PERIOD - 1u;
-    SYST_CVR = 0;
-    SYST_CSR = SYST_ON;
-}
-
 void clock_start(void) {
     has_dwt = start_dwt();
     if (!has_dwt) {
-        start_systick();
+        systick_start();
     }
 }
 
@@ -64,17 +53,7 @@ static uint64_t dwt_cycles(void) {
     return ((uint64_t)dwt_wraps << 32) | count;
 }
 
-static uint64_t systick_cycles(void) {
-    uint32_t wraps;
-    uint32_t value;
-    do {
-        wraps = tick_wraps;
-        value = SYST_CVR;
-    } while (wraps != tick_wraps);
-    return (uint64_t)wraps * SYST_PERIOD + ((SYST_PERIOD - value) % SYST_PERIOD);
-}
-
-uint64_t clock_cycles(void) { return has_dwt ? dwt_cycles() : systick_cycles(); }
+uint64_t clock_cycles(void) { return has_dwt ? dwt_cycles() : systick_ticks(&tick_wraps); }
 
 uint64_t clock_microseconds(void) {
     const uint64_t cycles = clock_cycles();

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import thumbnet_command
 
 import codegen
 from codegen import __version__, console
@@ -399,24 +399,14 @@ class TestProgress:
         assert "1/2" in err
 
 
-def thumbnet(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a process of its own."""
-    command = [sys.executable, "-m", "codegen.cli", *map(str, words)]
-    root = Path(codegen.__file__).parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root), "TERM": "dumb"}
-    return subprocess.run(
-        command, text=True, capture_output=True, timeout=300, env=environment, **options
-    )
-
-
 class TestProcess:
     def test_version(self) -> None:
-        ended = thumbnet("--version")
+        ended = thumbnet_command("--version")
         assert (ended.returncode, ended.stdout) == (0, f"thumbnet {__version__}\n")
 
     @pytest.mark.parametrize("command", ["", *COMMANDS, "boards"])
     def test_help_has_an_example(self, command: str) -> None:
-        ended = thumbnet(*command.split(), "--help")
+        ended = thumbnet_command(*command.split(), "--help")
         assert ended.returncode == 0
         assert "Example: thumbnet " + command in ended.stdout
 

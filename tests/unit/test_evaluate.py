@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from helpers import has
+from helpers import has, thumbnet_command
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -169,10 +167,7 @@ class TestEngines:
         """The command, from elsewhere, with its file of results."""
         result = tmp_path / "result.npz"
         words = ["evaluate", str(out), "--data", str(pictures), "-o", str(result)]
-        done = subprocess.run(
-            [sys.executable, "-m", "codegen.cli", *words],
-            cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
+        done = thumbnet_command(*words, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         for text in ("top-1 %", "top-5 %", "95 %", "70 pictures"):
             assert text in done.stdout

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import thumbnet_command
 from random_graphs import ranges_on
 
-import codegen
 from codegen.ir import Bounds, Graph, Pads, Preprocess, Tensor, validate
 from codegen.ops import AvgPool, Conv, Depthwise
 from codegen.quant.layer_errors import layer_errors, report_pixels, sensitivity, with_wide_depthwise
@@ -100,11 +97,7 @@ def test_large_networks_get_few_pictures() -> None:
 
 def test_the_command_lists_them(tmp_path: Path) -> None:
     words = ["compile", "-o", "out", "--no-build", "--errors", "--sensitivity", "--images", "8"]
-    ended = subprocess.run(
-        [sys.executable, "-m", "codegen.cli", *words],
-        cwd=tmp_path, text=True, capture_output=True, timeout=300,
-        env={**os.environ, "PYTHONPATH": str(Path(codegen.__file__).parent.parent)},
-    )  # fmt: skip
+    ended = thumbnet_command(*words, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "SQNR dB" in ended.stdout
     assert "int8 in one layer" in ended.stdout
