@@ -233,7 +233,7 @@ def test_a_placement_that_is_not_understood_is_told(text: str) -> None:
 
 def test_a_region_that_the_board_has_not_or_that_is_full_is_told() -> None:
     board = load_board("nucleo_h743zi")
-    with pytest.raises(ThumbnetError, match=r"cannot lie in 'FLASH'.*are DTCM, AXI_SRAM"):
+    with pytest.raises(ThumbnetError, match=r"cannot lie in 'FLASH'.*are DTCM, AXI_SRAM, ITCM"):
         plan_layout(board, SMALL, place={"arena": "FLASH"})
     large = need(code=8 * K, weights=16 * K, variables=64, arena=200 * K)
     assert plan_layout(board, large).arena == "AXI_SRAM"
@@ -279,7 +279,7 @@ def test_hot_weights_are_copied_as_far_as_they_fit() -> None:
     assert "} > DTCM AT > FLASH" in linker_script(board, layout)
     full = plan_layout(board, Need(8 * K, ARRAYS, 123 * K, 2 * K), place=place)
     assert full.hot == ("DTCM", ("tiny",))
-    with pytest.raises(ThumbnetError, match=r"hot cannot lie in 'FLASH'.*are DTCM, AXI_SRAM"):
+    with pytest.raises(ThumbnetError, match=r"hot cannot lie in 'FLASH'.*are DTCM, AXI_SRAM, ITCM"):
         plan_layout(board, SMALL, place={"hot": "FLASH"})
 
 
