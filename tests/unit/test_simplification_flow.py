@@ -48,7 +48,7 @@ def test_compile_does_it_and_says_so(tmp_path: Path) -> None:
 )
 def test_line_of_the_report(removed: int, macs: tuple[int, int], text: str) -> None:
     done = {"channels": 2996, "removed": removed, "macs_before": macs[0], "macs": macs[1]}
-    assert text in tables._simplified(done)
+    assert text in of_compile._simplified(done)
 
 
 @pytest.mark.models
