@@ -43,7 +43,8 @@ from codegen.preprocess import pixel_table
 
 _TAKEN = re.compile(
     r"std.*|thumbnet.*|board.*|port.*|count|faults|mem|runner|semihosting|startup"
-    r"|clock|decimal|frame|monitor|serial|stack|systick|text.*|uart.*|boot2|stm32.*|m7_caches|registers"
+    r"|clock|decimal|frame|monitor|serial|stack|systick|text.*|uart.*|boot2|stm32.*|m7_caches"
+    r"|registers"
 )
 """Names of files beside which a model's own files are built."""
 

@@ -15,6 +15,7 @@ from codegen.flow import CompileOptions, compile_model
 from codegen.images import load_images, to_int8
 from codegen.output import read_output
 from codegen.preprocess import parse_preprocess
+from codegen.tables.of_compile import _simplified as simplified
 
 
 def test_compile_does_it_and_says_so(tmp_path: Path) -> None:
@@ -48,7 +49,7 @@ def test_compile_does_it_and_says_so(tmp_path: Path) -> None:
 )
 def test_line_of_the_report(removed: int, macs: tuple[int, int], text: str) -> None:
     done = {"channels": 2996, "removed": removed, "macs_before": macs[0], "macs": macs[1]}
-    assert text in of_compile._simplified(done)
+    assert text in simplified(done)
 
 
 @pytest.mark.models
