@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from codegen.errors import ThumbnetError
 from codegen.resources import resource
@@ -16,6 +16,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+T = TypeVar("T")
+D = TypeVar("D")
 
 DEFAULT_CORE = "cortex-m4"
 RegionKind = Literal["flash", "ram", "external", "boot2"]
@@ -80,6 +83,10 @@ class Region:
     length: int
     kind: RegionKind
     timing: Timing = Timing()
+
+    def holds(self, address: int) -> bool:
+        """True if an address lies in it."""
+        return 0 <= address - self.origin < self.length
 
 
 @dataclass(frozen=True)
@@ -287,10 +294,10 @@ def _flash(table: _Table | None) -> Flash:
     if table is None:
         return Flash()
     flash = Flash(
-        pyocd=table.take_str("pyocd") if table.has("pyocd") else None,
-        openocd=tuple(table.take_str("openocd").split()) if table.has("openocd") else (),
-        st_link=table.take_bool("st_link") if table.has("st_link") else False,
-        uf2_family=table.take_int("uf2_family") if table.has("uf2_family") else None,
+        pyocd=table.optional("pyocd", table.take_str, None),
+        openocd=tuple(table.optional("openocd", table.take_str, "").split()),
+        st_link=table.optional("st_link", table.take_bool, False),
+        uf2_family=table.optional("uf2_family", table.take_int, None),
     )
     table.finish()
     return flash
@@ -313,9 +320,9 @@ def _timing(table: _Table | None) -> Timing:
         return Timing()
     timing = Timing(
         wait_states=table.take_int("wait_states", minimum=0),
-        line_bytes=table.take_int("line_bytes") if table.has("line_bytes") else 4,
-        prefetch=table.take_bool("prefetch") if table.has("prefetch") else False,
-        cached=table.take_bool("cached") if table.has("cached") else False,
+        line_bytes=table.optional("line_bytes", table.take_int, 4),
+        prefetch=table.optional("prefetch", table.take_bool, False),
+        cached=table.optional("cached", table.take_bool, False),
     )
     if timing.line_bytes % 4 or timing.line_bytes & (timing.line_bytes - 1):
         raise ThumbnetError(
@@ -338,8 +345,9 @@ class _Table:
         value: object = self._data.pop(key)
         return value
 
-    def has(self, key: str) -> bool:
-        return key in self._data
+    def optional(self, key: str, take: Callable[[str], T], default: D) -> T | D:
+        """What ``take`` gives for a key; ``default`` where it is left out."""
+        return take(key) if key in self._data else default
 
     def take_bool(self, key: str) -> bool:
         value = self._take(key)

@@ -284,17 +284,22 @@ def camera_model(camera: Camera, shape: Shape, preprocess: Preprocess) -> Camera
     """Everything the templates need for ``camera``; arguments as for ``camera_axes``."""
     gray = f"({_LUMA[0]}u * red + {_LUMA[1]}u * green + {_LUMA[2]}u * blue + 32768u) >> 16"
     rows, columns = (_places(axis) for axis in camera_axes(camera, shape, preprocess))
-    values = shape[1] * shape[2]
-    resized = 2 * 2 * values if camera.method == "bilinear" else 0
     return CameraModel(
         camera=camera,
         format=FORMATS[camera.format],
         values=tuple(gray if n == "gray" else n for n in channel_names(preprocess)),
         rows=rows,
         columns=columns,
-        row_values=values,
-        state_bytes=-(-(resized + values) // 4) * 4 + 8,
+        row_values=shape[1] * shape[2],
+        state_bytes=state_bytes(camera, shape),
     )
+
+
+def state_bytes(camera: Camera, shape: Shape) -> int:
+    """Size of the state on a 32-bit processor, for a network's input of ``(H, W, C)``."""
+    values = shape[1] * shape[2]
+    resized = 2 * 2 * values if camera.method == "bilinear" else 0
+    return -(-(resized + values) // 4) * 4 + 8
 
 
 def _places(axis: Axis) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from codegen.advice import nearest_that_fits
 from codegen.boards import DEFAULT_CORE, Board, Core, load_board, load_core
 from codegen.calibration_images import calibration_images
-from codegen.camera import Camera, camera_model
+from codegen.camera import Camera, state_bytes
 from codegen.emit import ConstantBytes, constant_bytes, write_firmware, write_model
 from codegen.errors import ThumbnetError
 from codegen.fit import CODE_ESTIMATE, check_fit
@@ -120,8 +120,7 @@ class CompileReport:
         static = graph.output_tensor.size
         camera = self.options.camera
         if camera:
-            resizer = camera_model(camera, graph.input_tensor.shape, graph.preprocess)
-            static += resizer.state_bytes
+            static += state_bytes(camera, graph.input_tensor.shape)
         known = [part for part in (arena, sizes.stack, static) if part is not None]
         return {
             "name": self.name,

@@ -198,10 +198,7 @@ def plan_flash(
 
 
 def _external(board: Board, segment: Segment) -> bool:
-    return any(
-        region.kind == "external" and 0 <= segment.address - region.origin < region.length
-        for region in board.regions
-    )
+    return any(r.kind == "external" and r.holds(segment.address) for r in board.regions)
 
 
 def _image(board: Board, elf: Path, segments: tuple[Segment, ...], suffix: str) -> Path:

@@ -25,7 +25,7 @@ from codegen.profile.counter import COUNTED_CORES, Call, Counts, Flow, Memory, c
 from codegen.profile.cycles import CycleModel, check_alignment, cycle_model, cycles_by_address
 from codegen.profile.program import Program, read_program
 from codegen.profile.report import FunctionProfile, LayerProfile, ProfileOptions, ProfileReport
-from codegen.profile.waits import TimedMemory, WaitStates, waits_by_address
+from codegen.profile.waits import Waits, WaitStates
 from codegen.progress import Progress, silent
 from codegen.qemu import run_qemu
 from codegen.targets import placement
@@ -109,20 +109,15 @@ def _target(output: Output, core: str | None) -> tuple[Board, Core, Mapping[str,
     return board, chosen, ANYWHERE
 
 
-def _timed_memories(
-    board: Board, program: Program, waits: WaitStates | None
-) -> tuple[TimedMemory, ...]:
-    """The memories with wait states: the board's, or constants and RAM as chosen by hand."""
+def _timed_memories(board: Board, program: Program, waits: WaitStates | None) -> tuple[Region, ...]:
+    """The memories and what an access costs: the board's, or constants and RAM by hand."""
     if waits is None:
-        return tuple(
-            TimedMemory(region.name, region.origin, region.length, region.timing)
-            for region in board.regions
-        )
+        return board.regions
     flash = Timing(waits.flash, waits.line_bytes, waits.prefetch)
     constants = [image for image in program.images if image.read_only]
     return (
-        *(TimedMemory("flash", image.address, len(image.data), flash) for image in constants),
-        TimedMemory("RAM", 0, _ADDRESSES, Timing(waits.ram)),
+        *(Region("flash", image.address, len(image.data), "flash", flash) for image in constants),
+        Region("RAM", 0, _ADDRESSES, "ram", Timing(waits.ram)),
     )
 
 
@@ -177,7 +172,7 @@ def _count(
     board: Board,
     core: Core,
     image: Int8Array,
-    timed: Sequence[TimedMemory],
+    timed: Sequence[Region],
     work: Path,
 ) -> Counts:
     graph = output.graph
@@ -192,7 +187,7 @@ def _count(
         program.symbol("ld_process_stack_end"),
         _inference(output, program, pixels, result),
         kernel_calls(plan, make_cmodel(plan, output.name), program),
-        [Memory(memory.address, memory.size) for memory in timed],
+        [Memory(memory.origin, memory.length) for memory in timed],
         result,
         work,
         _time_limit(graph),
@@ -233,7 +228,7 @@ def _report(
     program: Program,
     counts: Counts,
     model: CycleModel,
-    memories: tuple[TimedMemory, ...],
+    memories: tuple[Region, ...],
     options: ProfileOptions,
 ) -> ProfileReport:
     cycles = _cycles(memories, model, program, counts.flows)
@@ -257,14 +252,15 @@ def _report(
 
 
 def _cycles(
-    memories: Sequence[TimedMemory], model: CycleModel, program: Program, flows: Sequence[Flow]
+    memories: Sequence[Region], model: CycleModel, program: Program, flows: Sequence[Flow]
 ) -> list[dict[int, int]]:
     """Cycles by address, for each layer."""
     code = program.code
     overlaps = model.overlaps(code)
     spent = [cycles_by_address(model, code, overlaps, flow) for flow in flows]
+    waits = Waits(memories, model, code)
     for cycles, flow in zip(spent, flows, strict=True):
-        for address, lost in waits_by_address(memories, model, code, flow).items():
+        for address, lost in waits.by_address(flow).items():
             cycles[address] = cycles.get(address, 0) + lost
     return spent
 

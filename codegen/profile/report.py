@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from codegen.profile.waits import TimedMemory, WaitStates
+from codegen.boards import Region
+from codegen.profile.waits import WaitStates
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class ProfileReport:
     cycles: int | None
     model: str
     validated: bool
-    memories: tuple[TimedMemory, ...]
+    memories: tuple[Region, ...]
     layers: tuple[LayerProfile, ...]
     functions: tuple[FunctionProfile, ...] | None = None
     warnings: tuple[str, ...] = ()

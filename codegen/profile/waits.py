@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codegen.boards import Timing
+from codegen.boards import Region, Timing
 from codegen.profile.counter import Flow
 from codegen.profile.cycles import CycleModel
 from codegen.profile.decode import Code, Instruction
@@ -42,81 +42,81 @@ class WaitStates:
     line_bytes: int = 16
 
 
-@dataclass(frozen=True)
-class TimedMemory:
-    """A memory and what an access costs: name, first address, bytes."""
-
-    name: str
-    address: int
-    size: int
-    timing: Timing
-
-
-def waits_by_address(
-    memories: Sequence[TimedMemory], model: CycleModel, code: Code, flow: Flow
-) -> dict[int, int]:
-    """Cycles lost by waiting, by address of the instruction or of its block of code.
+class Waits:
+    """What a program waits for its memories.
 
     Args:
-        memories: In the order in which ``flow`` tells them apart.
+        memories: In the order in which flows tell them apart.
         model: Of the core.
         code: The program.
-        flow: What was executed.
     """
-    lost: dict[int, int] = defaultdict(int)
-    for (block, access), times in flow.accesses.items():
-        if access.memory >= 0:
-            timing = memories[access.memory].timing
-            words = times * (1 + access.extra)
-            lost[block] += words * timing.wait_states // timing.words_a_wait
-    for index, memory in enumerate(memories):
-        if memory.timing.wait_states and not memory.timing.cached:
-            own = {i.address for i in code.values() if memory_at(memories, i.address) == index}
-            _add_fetches(memory.timing, own, model, code, flow, lost)
-    return lost
+
+    def __init__(self, memories: Sequence[Region], model: CycleModel, code: Code) -> None:
+        self._memories, self._code = memories, code
+        self._fetched = [
+            _Fetches(memory.timing, own, model, code)
+            for memory, own in zip(memories, _code_of(memories, code), strict=True)
+            if memory.timing.wait_states and not memory.timing.cached
+        ]
+
+    def by_address(self, flow: Flow) -> dict[int, int]:
+        """Cycles lost, by address of the instruction or of its block of code."""
+        lost: dict[int, int] = defaultdict(int)
+        for (block, access), times in flow.accesses.items():
+            if access.memory >= 0:
+                timing = self._memories[access.memory].timing
+                words = times * (1 + access.extra)
+                lost[block] += words * timing.wait_states // timing.words_a_wait
+        for fetches in self._fetched:
+            fetches.add(flow, lost)
+        return lost
 
 
-def memory_at(memories: Sequence[TimedMemory], address: int) -> int:
-    """Index of the first memory that holds an address; -1 if none does."""
-    inside = (i for i, m in enumerate(memories) if m.address <= address < m.address + m.size)
-    return next(inside, -1)
+def _code_of(memories: Sequence[Region], code: Code) -> list[set[int]]:
+    """The instructions in each memory, in the first of those that hold their address."""
+    own: list[set[int]] = [set() for _ in memories]
+    for address in code:
+        for memory, addresses in zip(memories, own, strict=True):
+            if memory.holds(address):
+                addresses.add(address)
+                break
+    return own
 
 
-def _add_fetches(
-    timing: Timing,
-    own: set[int],
-    model: CycleModel,
-    code: Code,
-    flow: Flow,
-    lost: dict[int, int],
-) -> None:
-    """Adds what the instructions at the addresses ``own`` wait for."""
-    line, wait = timing.line_bytes, timing.wait_states
-    busy: dict[int, int] = defaultdict(int)
-    for instruction in code.values():
-        busy[instruction.address // line] += model.cost(instruction)
+class _Fetches:
+    """What the instructions at the addresses ``own`` wait for."""
 
-    def going_on(number: int) -> int:
+    def __init__(self, timing: Timing, own: set[int], model: CycleModel, code: Code) -> None:
+        self._timing, self._own, self._code = timing, own, code
+        self._busy: dict[int, int] = defaultdict(int)
+        for instruction in code.values():
+            self._busy[instruction.address // timing.line_bytes] += model.cost(instruction)
+
+    def add(self, flow: Flow, lost: dict[int, int]) -> None:
+        """Adds the cycles that a flow loses, by address."""
+        line, wait = self._timing.line_bytes, self._timing.wait_states
+        code, left = self._code, defaultdict[int, int](int)
+        for (address, target), times in flow.jumps.items():
+            left[address] += times
+            if target not in self._own:
+                continue
+            first, last = target // line, _last_line(code[target], line)
+            if first != _last_line(code[address], line):
+                lost[target] += times * wait
+            if last != first:
+                lost[target] += times * wait
+        for address, times in flow.executions.items():
+            following = code.get(code[address].end)
+            if following is None or following.address not in self._own:
+                continue
+            here = _last_line(code[address], line)
+            if _last_line(following, line) != here:
+                lost[following.address] += (times - left[address]) * self._going_on(here)
+
+    def _going_on(self, number: int) -> int:
         """Cycles to wait for the line behind line ``number``."""
-        return max(0, wait + 1 - busy[number]) if timing.prefetch else wait
-
-    left: dict[int, int] = defaultdict(int)
-    for (address, target), times in flow.jumps.items():
-        left[address] += times
-        if target not in own:
-            continue
-        first, last = target // line, _last_line(code[target], line)
-        if first != _last_line(code[address], line):
-            lost[target] += times * wait
-        if last != first:
-            lost[target] += times * wait
-    for address, times in flow.executions.items():
-        following = code.get(code[address].end)
-        if following is None or following.address not in own:
-            continue
-        here = _last_line(code[address], line)
-        if _last_line(following, line) != here:
-            lost[following.address] += (times - left[address]) * going_on(here)
+        wait = self._timing.wait_states
+        return max(0, wait + 1 - self._busy[number]) if self._timing.prefetch else wait
 
 
 def _last_line(instruction: Instruction, line_bytes: int) -> int:

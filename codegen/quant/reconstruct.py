@@ -146,14 +146,16 @@ def chosen(
             layer = replace(node, weight=node.weight[outputs], bias=node.bias[outputs])
         deviation = y.std(axis=(0, 1, 2))
         known = moments(layer, x, y, q_in, deviation)
-        trial = None
-        if options.rounding != "nearest" and len(x) >= ENOUGH:
+
+        def trial() -> Trial:
             held_out = np.arange(len(x)) % EVERY == 1
-            trial = Trial(
+            return Trial(
                 moments(layer, x[~held_out], y[~held_out], q_in, deviation),
                 moments(layer, x[held_out], y[held_out], q_in, deviation),
             )
-        return choose(layer, known, q_in.scale, q_out.scale, options, trial)
+
+        judge = trial if len(x) >= ENOUGH else None
+        return choose(layer, known, q_in.scale, q_out.scale, options, judge)
 
     if options.per_tensor or not few_windows(node, wanted):
         return part(slice(None))
@@ -200,7 +202,7 @@ def choose(
     input_scale: float,
     output_scale: float,
     options: WeightOptions,
-    trial: Trial | None = None,
+    trial: Callable[[], Trial] | None = None,
 ) -> LayerWeights:
     """Scales, integers and bias of one layer.
 
@@ -213,7 +215,7 @@ def choose(
         input_scale: Of its input.
         output_scale: Of its output.
         options: How.
-        trial: Decides how far to follow the pictures; None to do so in everything.
+        trial: Makes what decides how far to follow the pictures; None to do so in everything.
     """
     plain = _plain(node, input_scale, output_scale, options)
     result = plain
@@ -231,7 +233,7 @@ def choose(
             return rounded(regressed(weight, known), known)
 
         methods: tuple[Method, ...] = (lambda _: plain, lambda m: rounded(weight, m), followed)
-        result = (trial.best(methods) if trial else followed)(known)
+        result = (trial().best(methods) if trial else followed)(known)
     if options.correct_bias:
         result = with_bias(result, known.bias(result.real), input_scale)
     # A channel that was next to nothing beside its bias stays the constant that it was.

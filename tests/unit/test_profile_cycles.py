@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from codegen.boards import Timing, load_core
+from codegen.boards import Region, Timing, load_core
 from codegen.errors import ThumbnetError
 from codegen.profile import counter
 from codegen.profile.counter import Call, Counts, Flow, KernelCalls, Memory, count
 from codegen.profile.cycles import MODELS, check_alignment, cycle_model, cycles_by_address
 from codegen.profile.program import Program, read_program
-from codegen.profile.waits import TimedMemory, waits_by_address
+from codegen.profile.waits import Waits
 from codegen.toolchain import find_tool, run
 
 RAM = 0x20000000
@@ -290,10 +290,11 @@ def test_too_few_calls_are_an_error(tmp_path: Path) -> None:
 def waits_of(folder: Path, body: str, flash: Timing = Timing(), ram: Timing = Timing()) -> int:  # noqa: B008
     program, flow = flow_of(folder, body)
     timed = [
-        TimedMemory(name, memory.address, memory.size, timing)
+        Region(name, memory.address, memory.size, "ram", timing)
         for name, memory, timing in zip(("flash", "RAM"), MEMORIES, (flash, ram), strict=True)
     ]
-    return sum(waits_by_address(timed, cycle_model("cortex-m4"), program.code, flow).values())
+    waits = Waits(timed, cycle_model("cortex-m4"), program.code)
+    return sum(waits.by_address(flow).values())
 
 
 # A line of 16 bytes, then a loop in the next one. The kernel returns to a third.
