@@ -93,6 +93,25 @@ def channel_ranges(
     return {name: ChannelRange(clipped(name, lo[name]), clipped(name, hi[name])) for name in lo}
 
 
+def moved_extremes(
+    graph: Graph, seen: Mapping[str, ChannelRange], moved: Mapping[str, ChannelMap]
+) -> dict[str, Range]:
+    """What ``calibrate`` finds with the estimator ``minmax``, without looking again.
+
+    Args:
+        graph: The graph after equalisation.
+        seen: What ``channel_ranges`` saw before.
+        moved: What equalisation did to the tensors.
+    """
+    ranges = {graph.input: input_range(graph.preprocess)}
+    for name in unscaled(graph):
+        if name != graph.input:
+            ends = np.stack([seen[name].lo, seen[name].hi]).astype(np.float32)
+            low, high = moved[name].apply(ends)
+            ranges[name] = float(low.min()), float(high.max())
+    return ranges
+
+
 def _activations(
     imported: ImportedModel,
     graph: Graph,

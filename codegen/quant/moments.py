@@ -8,8 +8,9 @@ over those windows that count: where the clip cuts the output off, its error doe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,9 @@ from codegen.ops.window import im2col, pad, taps
 from codegen.quant.covariance import Covariance, Full, LowRank
 from codegen.quant.weights import Layer, Matrix
 
-WINDOWS = 200
-"""So many windows of a picture are looked at in a depthwise layer: nine weights need no more."""
+WINDOWS, WINDOWS_AN_INPUT, DEPTHWISE_WINDOWS = 2000, 4, 200
+"""So many windows of a picture are looked at in a convolution, and for each of its inputs, if that
+is more; and in a depthwise layer: nine weights need no more."""
 
 MARGIN = 0.1
 """Windows count up to so many standard deviations of the output beyond the clip."""
@@ -64,11 +66,62 @@ class Moments:
         """The bias after which the mean output of each channel is the wanted one: float64 [C]."""
         return np.asarray(self.active_target - (weight * self.active_mean).sum(axis=1))
 
+    def of(self, outputs: slice) -> Moments:
+        """Those of some output channels of a convolution."""
+        return replace(
+            self,
+            target=self.target[outputs],
+            cross=self.cross[outputs],
+            active_mean=self.active_mean[outputs],
+            active_target=self.active_target[outputs],
+        )
 
-def moments(
-    node: Layer, x: Int8Array, y: FloatArray, q: QParams, deviation: NDArray[Any]
-) -> Moments:
-    """Moments of a layer over pictures.
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What the windows of some pictures add up to; with those of others, of all of them.
+
+    Attributes:
+        count: How many windows there were.
+        parts: Sums of windows [G, n], outputs [C], outputs times windows [C, n]; then, over the
+            windows that count, of windows [C, n], outputs [C] and ones [C]; of windows times
+            windows [G, n, n] unless these are few. All float64.
+        seen: The windows themselves, float32 [S, n], if they are few.
+    """
+
+    count: int
+    parts: tuple[NDArray[np.float64], ...]
+    seen: tuple[FloatArray, ...] = ()
+
+    def __add__(self, other: Sums) -> Sums:
+        parts = tuple(a + b for a, b in zip(self.parts, other.parts, strict=True))
+        return Sums(self.count + other.count, parts, self.seen + other.seen)
+
+    def moments(self) -> Moments:
+        """The moments of these windows."""
+        mean, target, cross = (part / self.count for part in self.parts[:3])
+        active_sum, active_wanted, active_count, *square = self.parts[3:]
+        covariance: Covariance
+        if square:
+            covariance = Full(square[0] / self.count - mean[:, :, None] * mean[:, None, :])
+        else:
+            covariance = LowRank((np.concatenate(self.seen) - mean) / np.sqrt(self.count))
+        enough, divisor = active_count >= ENOUGH, np.maximum(active_count, 1.0)
+        return Moments(
+            mean,
+            target,
+            covariance,
+            cross - target[:, None] * mean,
+            self.count,
+            np.where(enough[:, None], active_sum / divisor[:, None], mean),
+            np.where(enough, active_wanted / divisor, target),
+        )
+
+
+def window_sums(
+    node: Layer, x: Int8Array, y: FloatArray, q: QParams, deviation: NDArray[Any], few: bool
+) -> Sums:
+    """What a layer meets on some pictures.
 
     Args:
         node: The float layer.
@@ -76,6 +129,7 @@ def moments(
         y: Its float output before the clip, [N, Ho, Wo, Co].
         q: Quantization of the input.
         deviation: Standard deviation of the output before the clip, [C].
+        few: Keep the windows and not their products: see ``few_windows``.
 
     Raises:
         ThumbnetError: There are no pictures.
@@ -85,11 +139,11 @@ def moments(
             f"Layer {node.name!r} ({node.op}) was to be corrected or rounded without pictures. "
             "Give some with --calibrate, or use --bias-correction none and --rounding nearest."
         )
-    few, count = few_windows(node, y), 0
-    sums: list[NDArray[np.float64]] = []
-    seen: list[FloatArray] = []
-    for windows, wanted in _batches(node, x, y, q):
-        margin = MARGIN * deviation[:, None]
+    margin = MARGIN * deviation[:, None]
+
+    def of_batch(start: int) -> Sums:
+        batch = slice(start, start + CHUNK)
+        windows, wanted = _windows(node, q.real(x[batch]), y[batch])
         inside = (wanted > node.bounds.lo - margin) & (wanted < node.bounds.hi + margin)
         active = inside.astype(np.float32)
         parts = [
@@ -100,29 +154,11 @@ def moments(
             (active * wanted).sum(axis=1, dtype=np.float64),
             active.sum(axis=1, dtype=np.float64),
         ]
-        if few:
-            seen.append(windows[0])
-        else:
+        if not few:
             parts.append((windows.transpose(0, 2, 1) @ windows).astype(np.float64))
-        count += windows.shape[1]
-        sums = [a + b for a, b in zip(sums, parts, strict=True)] if sums else parts
-    mean, target, cross = (part / count for part in sums[:3])
-    active_sum, active_wanted, active_count, *square = sums[3:]
-    covariance: Covariance
-    if few:
-        covariance = LowRank((np.concatenate(seen) - mean) / np.sqrt(count))
-    else:
-        covariance = Full(square[0] / count - mean[:, :, None] * mean[:, None, :])
-    enough, divisor = active_count >= ENOUGH, np.maximum(active_count, 1.0)
-    return Moments(
-        mean,
-        target,
-        covariance,
-        cross - target[:, None] * mean,
-        count,
-        np.where(enough[:, None], active_sum / divisor[:, None], mean),
-        np.where(enough, active_wanted / divisor, target),
-    )
+        return Sums(windows.shape[1], tuple(parts), (windows[0],) if few else ())
+
+    return reduce(add, map(of_batch, range(0, len(x), CHUNK)))
 
 
 def few_windows(node: Layer, y: FloatArray) -> bool:
@@ -137,23 +173,25 @@ def _products(wanted: FloatArray, windows: FloatArray) -> FloatArray:
     return np.asarray((wanted[:, None, :] @ windows)[:, 0])
 
 
-def _batches(
-    node: Layer, x: Int8Array, y: FloatArray, q: QParams
-) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Windows [G, S, n] and the outputs [C, S] that belong to them, some pictures at a time."""
-    for start in range(0, len(x), CHUNK):
-        part = slice(start, start + CHUNK)
-        yield _windows(node, q.real(x[part]), y[part])
-
-
 def _windows(node: Layer, x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Windows [G, S, n] of ``x`` and the outputs [C, S] that belong to them."""
-    x, outputs = pad(x, node.pads), y.shape[3]
-    if isinstance(node, Conv):
+    """Windows [G, S, n] of ``x`` and the outputs [C, S] that belong to them; a sample of many."""
+    total, most = y.size // y.shape[3], len(y) * _most_windows(node)
+    x, outputs = pad(x, node.pads), y.reshape(total, -1)
+    if isinstance(node, Conv) and total <= most:
         columns = im2col(x, node.kernel, node.stride)
-        return columns.reshape(1, -1, columns.shape[3]), y.reshape(-1, outputs).T
-    total, wanted = len(y) * y.shape[1] * y.shape[2], len(y) * WINDOWS
-    some = np.random.default_rng(0).permutation(total)[:wanted]
-    parts = [v.reshape(total, -1)[some] for _, _, v in taps(x, node.kernel, node.stride)]
+        return columns.reshape(1, total, -1), outputs.T
+    some = np.random.default_rng(0).permutation(total)[:most]
+    place = np.unravel_index(some, y.shape[:3])
+    parts = [view[place] for _, _, view in taps(x, node.kernel, node.stride)]
+    wanted = np.ascontiguousarray(outputs[some].T)
+    if isinstance(node, Conv):
+        return np.concatenate(parts, axis=1)[None], wanted
     channels = np.repeat(np.stack(parts).transpose(2, 1, 0), node.multiplier, axis=0)
-    return np.ascontiguousarray(channels), np.ascontiguousarray(y.reshape(total, outputs)[some].T)
+    return np.ascontiguousarray(channels), wanted
+
+
+def _most_windows(node: Layer) -> int:
+    """Windows of a picture that are looked at: a few for each weight that they decide on."""
+    if isinstance(node, Conv):
+        return max(WINDOWS, WINDOWS_AN_INPUT * int(node.weight[0].size))
+    return DEPTHWISE_WINDOWS

@@ -11,7 +11,7 @@ from codegen.onnx_import import ImportedModel
 from codegen.preprocess import Pixels, to_float, to_int8
 from codegen.progress import Progress, silent
 from codegen.quant.analytic import correct_analytically
-from codegen.quant.calibrate import calibrate, channel_ranges
+from codegen.quant.calibrate import calibrate, channel_ranges, moved_extremes
 from codegen.quant.equalize import equalize
 from codegen.quant.quantize import choose_qparams, quantize
 from codegen.quant.ranges import Range
@@ -90,15 +90,19 @@ def quantize_model(
     images, per_tensor = to_float(pixels, graph.preprocess), options.weights == "per-tensor"
     warnings: list[str] = []
 
-    moved, wanted = None, options.equalize
+    wanted = options.equalize
     if wanted == "auto":
         wanted = "full" if per_tensor else "exact"
-    if wanted != "none":
+    if wanted == "none":
+        ranges = calibrate(imported, graph, images, options.estimator, progress)
+    else:
         seen = channel_ranges(imported, graph, images, progress)
         equalized = equalize(graph, seen, per_tensor, exact=wanted == "exact")
         graph, moved = equalized.graph, equalized.maps
-
-    ranges = calibrate(imported, graph, images, options.estimator, progress, moved=moved)
+        if options.estimator == "minmax":
+            ranges = moved_extremes(graph, seen, moved)
+        else:
+            ranges = calibrate(imported, graph, images, options.estimator, progress, moved=moved)
     qs = choose_qparams(graph, ranges)
     warnings += _constant_tensors(graph, ranges)
 

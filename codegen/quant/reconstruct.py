@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from codegen.ir import NO_BOUNDS, FloatArray, Graph, Int8Array, Node, QParams
 from codegen.ops import Conv, Depthwise
 from codegen.progress import Progress, silent
-from codegen.quant.moments import CHUNK, Moments, few_windows, moments
+from codegen.quant.moments import CHUNK, Moments, Sums, few_windows, window_sums
 from codegen.quant.quantize import QMap, integer_node
 from codegen.quant.rounding import ROUNDINGS, regressed
 from codegen.quant.scales import WEIGHT_MAX, largest_sizes
@@ -30,6 +30,7 @@ from codegen.quant.weights import (
     nearest,
     parts,
     rows,
+    some_outputs,
     wide_nearest,
     with_bias,
 )
@@ -44,8 +45,11 @@ EVERY, ENOUGH = 4, 8
 """One picture in so many judges what was learnt from the others, if there are enough."""
 
 
-Method = Callable[[Moments], LayerWeights]
-"""From the moments of a layer to its weights."""
+JUDGED = 128
+"""Output channels of a convolution on which methods are compared: the others are like them."""
+
+Method = Callable[[Layer, Moments], LayerWeights]
+"""From a float layer and its moments to its weights."""
 
 
 @dataclass(frozen=True)
@@ -139,25 +143,23 @@ def chosen(
         q_out: Quantization of its output.
         options: How.
     """
+    few, held_out = few_windows(node, wanted), np.arange(len(x)) % EVERY == 1
 
     def part(outputs: slice) -> LayerWeights:
-        layer, y = node, wanted[..., outputs]
-        if y.shape != wanted.shape:
-            layer = replace(node, weight=node.weight[outputs], bias=node.bias[outputs])
+        layer, y = some_outputs(node, outputs), wanted[..., outputs]
         deviation = y.std(axis=(0, 1, 2))
-        known = moments(layer, x, y, q_in, deviation)
 
-        def trial() -> Trial:
-            held_out = np.arange(len(x)) % EVERY == 1
-            return Trial(
-                moments(layer, x[~held_out], y[~held_out], q_in, deviation),
-                moments(layer, x[held_out], y[held_out], q_in, deviation),
-            )
+        def seen(which: Any) -> Sums:
+            return window_sums(layer, x[which], y[which], q_in, deviation, few)
 
-        judge = trial if len(x) >= ENOUGH else None
-        return choose(layer, known, q_in.scale, q_out.scale, options, judge)
+        if len(x) < ENOUGH:
+            sums, trial = seen(slice(None)), None
+        else:
+            trial = Trial(seen(~held_out), seen(held_out))
+            sums = trial.learnt + trial.judged
+        return choose(layer, sums.moments(), q_in.scale, q_out.scale, options, trial)
 
-    if options.per_tensor or not few_windows(node, wanted):
+    if options.per_tensor or not few:
         return part(slice(None))
     return joined([part(outputs) for outputs in parts(node)])
 
@@ -181,19 +183,38 @@ def _plain(
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Moments of a layer from some pictures to learn from, and from others to judge by."""
+    """What a layer meets on some pictures to learn from, and on others to judge by."""
 
-    learnt: Moments
-    judged: Moments
+    learnt: Sums
+    judged: Sums
 
-    def best(self, methods: Sequence[Method]) -> Method:
+    def best(self, node: Layer, methods: Sequence[Method], per_tensor: bool) -> Method:
         """The method whose weights, made from the ones, err least on the others."""
+        learnt, judged = self.learnt.moments(), self.judged.moments()
+        if isinstance(node, Conv) and not per_tensor:
+            some = slice(None, None, -(-node.bias.size // JUDGED))
+            node, learnt, judged = some_outputs(node, some), learnt.of(some), judged.of(some)
 
         def error(method: Method) -> float:
-            real, judged = method(self.learnt).real, self.judged
+            real = method(node, learnt).real
             return float((real * (judged.covariance.times(real) - 2.0 * judged.cross)).sum())
 
         return min(methods, key=error)
+
+
+def methods(input_scale: float, options: WeightOptions) -> tuple[Method, Method, Method]:
+    """Ways to follow the pictures: not at all, in how weights are rounded, in their values too."""
+
+    def rounded(node: Layer, weight: Matrix, known: Moments) -> LayerWeights:
+        bias = node.bias.astype(np.float64)
+        scale = grid_scales(weight, bias, input_scale, options.per_tensor)
+        return LayerWeights(ROUNDINGS[options.rounding](weight, scale, known), scale, bias)
+
+    return (
+        lambda node, _: nearest(node, input_scale, options.per_tensor),
+        lambda node, known: rounded(node, rows(node), known),
+        lambda node, known: rounded(node, regressed(rows(node), known), known),
+    )
 
 
 def choose(
@@ -202,12 +223,12 @@ def choose(
     input_scale: float,
     output_scale: float,
     options: WeightOptions,
-    trial: Callable[[], Trial] | None = None,
+    trial: Trial | None = None,
 ) -> LayerWeights:
     """Scales, integers and bias of one layer.
 
-    Weights may follow the pictures more or less: not at all, in how they are rounded, or in their
-    values too. A layer with many inputs and few windows learns its pictures by heart that way.
+    Weights may follow the pictures more or less (see ``methods``). A layer with many inputs and few
+    windows would learn its pictures by heart.
 
     Args:
         node: The float layer.
@@ -215,25 +236,16 @@ def choose(
         input_scale: Of its input.
         output_scale: Of its output.
         options: How.
-        trial: Makes what decides how far to follow the pictures; None to do so in everything.
+        trial: Decides how far to follow the pictures; None to do so in everything.
     """
     plain = _plain(node, input_scale, output_scale, options)
     result = plain
     # Weights that lie on their grid, as quantization-aware training leaves them, stay there.
-    weight = rows(node)
-    off_grid = largest_sizes(weight - plain.real) > ON_GRID * plain.scale
+    off_grid = largest_sizes(rows(node) - plain.real) > ON_GRID * plain.scale
     if options.rounding != "nearest" and plain.limit == WEIGHT_MAX and off_grid.any():
-
-        def rounded(weight: Matrix, known: Moments) -> LayerWeights:
-            scale = grid_scales(weight, plain.bias, input_scale, options.per_tensor)
-            integers = ROUNDINGS[options.rounding](weight, scale, known)
-            return LayerWeights(integers, scale, plain.bias)
-
-        def followed(known: Moments) -> LayerWeights:
-            return rounded(regressed(weight, known), known)
-
-        methods: tuple[Method, ...] = (lambda _: plain, lambda m: rounded(weight, m), followed)
-        result = (trial().best(methods) if trial else followed)(known)
+        ways = methods(input_scale, options)
+        way = trial.best(node, ways, options.per_tensor) if trial else ways[-1]
+        result = way(node, known)
     if options.correct_bias:
         result = with_bias(result, known.bias(result.real), input_scale)
     # A channel that was next to nothing beside its bias stays the constant that it was.

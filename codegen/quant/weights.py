@@ -63,6 +63,13 @@ def from_rows(node: Convolution, weight: NDArray[Any]) -> NDArray[Any]:
     return weight.reshape(node.weight.shape)
 
 
+def some_outputs(node: Layer, outputs: slice) -> Layer:
+    """A convolution that makes some of the output channels; any layer, if all are asked for."""
+    if outputs == slice(None):
+        return node
+    return replace(node, weight=node.weight[outputs], bias=node.bias[outputs])
+
+
 def parts(node: Layer) -> Iterator[slice]:
     """The output channels of a layer in stretches of about ``PART`` weights."""
     outputs = node.bias.size
