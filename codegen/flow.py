@@ -224,7 +224,7 @@ def compile_model(options: CompileOptions, progress: Progress = silent) -> Compi
         sizes = ModelSizes(constants.weights, constants.tables)
         if options.build:
             progress("compiling", 0, 1)
-            sizes = _measured(folder, name, core)
+            sizes = _measured(folder, name, core, sizes)
         report = CompileReport(
             options,
             name,
@@ -370,6 +370,6 @@ def _why_calibrate(imported: ImportedModel, graph: Graph, wanted: tuple[str, ...
     )
 
 
-def _measured(folder: Path, name: str, core: Core) -> ModelSizes:
+def _measured(folder: Path, name: str, core: Core, constants: ModelSizes) -> ModelSizes:
     with tempfile.TemporaryDirectory(prefix="thumbnet-") as build:
-        return measure_model(folder, name, core, Path(build))
+        return measure_model(folder, name, core, constants, Path(build))

@@ -35,8 +35,18 @@ class ModelSizes:
     stack: int | None = None
 
 
-def measure_model(folder: Path, name: str, core: Core, build_dir: Path) -> ModelSizes:
+def measure_model(
+    folder: Path, name: str, core: Core, constants: ModelSizes, build_dir: Path
+) -> ModelSizes:
     """Compiles the generated C files for ``core`` and measures the objects.
+
+    Args:
+        folder: The generated files.
+        name: Name of the model.
+        core: What to compile for.
+        constants: Sizes of the arrays in NAME_weights.c: to the byte what a compiler makes of it,
+            so that its megabytes of numbers are not compiled for that.
+        build_dir: Where objects go.
 
     Raises:
         ThumbnetError: The compiler is missing or fails.
@@ -51,12 +61,11 @@ def measure_model(folder: Path, name: str, core: Core, build_dir: Path) -> Model
 
     with ThreadPoolExecutor(2) as pool:
         camera = list(folder.glob(f"{name}_camera.c"))
-        constants = folder / f"{name}_weights.c"
-        sources = (folder / f"{name}.c", constants, *camera, *folder.glob("*.S"))
+        sources = (folder / f"{name}.c", *camera, *folder.glob("*_kernels.S"))
         objects = [elf_sizes(path) for path in pool.map(build, sources)]
     return ModelSizes(
-        weights=sum(sizes.weights for sizes in objects),
-        tables=sum(sizes.rodata for sizes in objects),
+        weights=constants.weights,
+        tables=constants.tables + sum(sizes.rodata for sizes in objects),
         code=sum(sizes.code for sizes in objects),
         stack=_stack(build_dir / f"{name}.su")
         + sum(size for c in camera for _, size in _frames(build_dir / f"{c.stem}.su"))

@@ -8,27 +8,30 @@ and the matrix, 5 GB for the 25,088 inputs of VGG16's first, is never made.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codegen.quant.weights import Matrix
 
+Single = NDArray[np.float32]
+"""float32 [n, C] or [G, n, n]: which way a weight rounds is not decided in the seventh digit."""
+
 
 class Descent(Protocol):
     """The gradient of ``e^T (covariance + damping) e`` while the errors ``e`` [n, C] change.
 
-    Inputs come first here, so that those of a block lie together.
+    Inputs come first here, so that those of a block lie together. The mean variance is 1.
     """
 
     block: int
     """Inputs whose changes are collected before the others hear of them."""
 
-    def gradient(self, inputs: slice) -> tuple[Matrix, NDArray[np.float64]]:
+    def gradient(self, inputs: slice) -> tuple[Single, Single]:
         """Half the gradient for some inputs [b, C], and their part of the matrix [G, b, b]."""
 
-    def moved(self, inputs: slice, change: Matrix) -> None:
+    def moved(self, inputs: slice, change: Single) -> None:
         """The errors of some inputs changed, by ``change`` [b, C]."""
 
 
@@ -45,8 +48,8 @@ class Covariance(Protocol):
     def solve(self, ridge: NDArray[np.float64], right: Matrix) -> Matrix:
         """``x (covariance + ridge) = right``: [C, n] from ridge [G] and right [C, n]."""
 
-    def descent(self, damping: NDArray[np.float64], error: Matrix) -> Descent:
-        """The gradient for the damping [G] of the diagonal and the errors [n, C]."""
+    def descent(self, damping: float, error: Single) -> Descent:
+        """The gradient for errors [n, C]; ``damping``, in mean variances, is on the diagonal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,30 +65,27 @@ class Full:
     def times(self, weight: Matrix) -> Matrix:
         return _times(weight, self.matrix)
 
-    def plus(self, diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The matrices with ``diagonal`` [G] added to theirs."""
-        return np.asarray(self.matrix + diagonal[:, None, None] * np.eye(self.matrix.shape[2]))
-
     def solve(self, ridge: NDArray[np.float64], right: Matrix) -> Matrix:
-        matrix = self.plus(ridge)
+        matrix = _plus(self.matrix, ridge)
         if len(matrix) == 1:
             return np.asarray(np.linalg.solve(matrix[0], right.T).T)
         return np.asarray(np.linalg.solve(matrix, right[..., None])[..., 0])
 
-    def descent(self, damping: NDArray[np.float64], error: Matrix) -> Descent:
-        return _FullDescent(self.plus(damping), error)
+    def descent(self, damping: float, error: Single) -> Descent:
+        matrix = (self.matrix / self.variance[:, None, None]).astype(np.float32)
+        return _FullDescent(_plus(matrix, np.full(len(matrix), damping, np.float32)), error)
 
 
 class _FullDescent:
     block = 64
 
-    def __init__(self, matrix: NDArray[np.float64], error: Matrix) -> None:
+    def __init__(self, matrix: Single, error: Single) -> None:
         self._matrix, self._gradient = matrix, _times(error.T, matrix).T
 
-    def gradient(self, inputs: slice) -> tuple[Matrix, NDArray[np.float64]]:
+    def gradient(self, inputs: slice) -> tuple[Single, Single]:
         return self._gradient[inputs], self._matrix[:, inputs, inputs]
 
-    def moved(self, inputs: slice, change: Matrix) -> None:
+    def moved(self, inputs: slice, change: Single) -> None:
         self._gradient += _times(change.T, self._matrix[:, inputs]).T
 
 
@@ -108,29 +108,37 @@ class LowRank:
         known = np.linalg.solve(small, self.rows @ right.T).T
         return np.asarray((right - known @ self.rows) / ridge)
 
-    def descent(self, damping: NDArray[np.float64], error: Matrix) -> Descent:
-        return _LowRankDescent(self.rows, float(damping[0]), error)
+    def descent(self, damping: float, error: Single) -> Descent:
+        rows = (self.rows / np.sqrt(self.variance)).astype(np.float32)
+        return _LowRankDescent(rows, damping, error)
 
 
 class _LowRankDescent:
     block = 16
 
-    def __init__(self, rows: Matrix, damping: float, error: Matrix) -> None:
+    def __init__(self, rows: Single, damping: float, error: Single) -> None:
         self._columns = np.ascontiguousarray(rows.T)
-        self._damping, self._error = damping, error
+        self._damping, self._error = np.float32(damping), error
         self._seen = rows @ error  # what the windows see of the errors, [S, C]
 
-    def gradient(self, inputs: slice) -> tuple[Matrix, NDArray[np.float64]]:
+    def gradient(self, inputs: slice) -> tuple[Single, Single]:
         part = self._columns[inputs]
-        matrix = part @ part.T + self._damping * np.eye(len(part))
-        return part @ self._seen + self._damping * self._error[inputs], matrix[None]
+        matrix = _plus((part @ part.T)[None], self._damping[None])
+        return part @ self._seen + self._damping * self._error[inputs], matrix
 
-    def moved(self, inputs: slice, change: Matrix) -> None:
+    def moved(self, inputs: slice, change: Single) -> None:
         self._seen += self._columns[inputs].T @ change
         self._error[inputs] += change
 
 
-def _times(weight: Matrix, matrices: NDArray[np.float64]) -> Matrix:
+def _plus(matrices: NDArray[Any], diagonal: NDArray[Any]) -> NDArray[Any]:
+    """The matrices [G, n, n] with ``diagonal`` [G] added to theirs."""
+    made = matrices.copy()
+    np.einsum("gii->gi", made)[:] += diagonal[:, None]
+    return np.asarray(made)
+
+
+def _times(weight: NDArray[Any], matrices: NDArray[Any]) -> NDArray[Any]:
     """Each row of ``weight [C, n]`` times its matrix: one for all, or one a row [G, n, m]."""
     if len(matrices) == 1:
         return np.asarray(weight @ matrices[0])

@@ -23,9 +23,9 @@ from codegen.ops.window import im2col, pad, taps
 from codegen.quant.covariance import Covariance, Full, LowRank
 from codegen.quant.weights import Layer, Matrix
 
-WINDOWS, WINDOWS_AN_INPUT, DEPTHWISE_WINDOWS = 2000, 4, 200
-"""So many windows of a picture are looked at in a convolution, and for each of its inputs, if that
-is more; and in a depthwise layer: nine weights need no more."""
+WINDOWS, DEPTHWISE_WINDOWS = 2000, 200
+"""So many windows of a picture are looked at in a convolution, or as many as it has inputs if these
+are more; and in a depthwise layer: nine weights need no more."""
 
 MARGIN = 0.1
 """Windows count up to so many standard deviations of the output beyond the clip."""
@@ -103,7 +103,9 @@ class Sums:
         active_sum, active_wanted, active_count, *square = self.parts[3:]
         covariance: Covariance
         if square:
-            covariance = Full(square[0] / self.count - mean[:, :, None] * mean[:, None, :])
+            matrix = square[0] / self.count
+            matrix -= mean[:, :, None] * mean[:, None, :]
+            covariance = Full(matrix)
         else:
             covariance = LowRank((np.concatenate(self.seen) - mean) / np.sqrt(self.count))
         enough, divisor = active_count >= ENOUGH, np.maximum(active_count, 1.0)
@@ -193,5 +195,5 @@ def _windows(node: Layer, x: FloatArray, y: FloatArray) -> tuple[FloatArray, Flo
 def _most_windows(node: Layer) -> int:
     """Windows of a picture that are looked at: a few for each weight that they decide on."""
     if isinstance(node, Conv):
-        return max(WINDOWS, WINDOWS_AN_INPUT * int(node.weight[0].size))
+        return max(WINDOWS, int(node.weight[0].size))
     return DEPTHWISE_WINDOWS

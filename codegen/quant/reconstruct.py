@@ -45,7 +45,7 @@ EVERY, ENOUGH = 4, 8
 """One picture in so many judges what was learnt from the others, if there are enough."""
 
 
-JUDGED = 128
+JUDGED = 64
 """Output channels of a convolution on which methods are compared: the others are like them."""
 
 Method = Callable[[Layer, Moments], LayerWeights]
