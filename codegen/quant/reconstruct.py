@@ -35,8 +35,9 @@ from codegen.quant.weights import (
     with_bias,
 )
 
-MEMORY = 1 << 30
-"""Bytes of activations that are held at once; of larger networks fewer pictures are looked at."""
+MEMORY, WORK = 1 << 30, 300_000_000_000
+"""Bytes of activations held at once, and multiply-adds of all pictures that are looked at: in large
+networks that is not all there are, in VGG16 19."""
 
 ON_GRID = 0.01
 """Steps that a weight may be off its grid and still lie on it."""
@@ -273,12 +274,12 @@ def _unclipped(node: Node) -> Node:
 
 
 def _affordable(graph: Graph) -> int:
-    """Pictures of which the largest two neighbouring tensors stay below ``MEMORY``."""
+    """Pictures of which the largest two neighbouring tensors take ``MEMORY``, and no more work."""
     largest = max(
         sum(graph.tensors[name].size for name in (*node.inputs, node.output))
         for node in graph.nodes
     )
-    return max(8, MEMORY // (5 * largest))
+    return max(8, min(MEMORY // (5 * largest), WORK // max(1, graph.macs())))
 
 
 def _run(function: Any, xs: list[Any], shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
