@@ -47,7 +47,7 @@ EVERY, ENOUGH = 4, 8
 
 
 JUDGED = 64
-"""Output channels of a convolution on which methods are compared: the others are like them."""
+"""At most so many output channels of a convolution compare methods: the others are like them."""
 
 Method = Callable[[Layer, Moments], LayerWeights]
 """From a float layer and its moments to its weights."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -15,9 +16,11 @@ from tiny_graphs import TINY
 
 from codegen import cmodel, simulate
 from codegen.boards import CORES, load_board, load_core
+from codegen.elf import elf_sizes
 from codegen.emit import constant_bytes, write_firmware, write_model
 from codegen.fit import check_fit
 from codegen.ir import Bounds, Graph
+from codegen.make_cmodel import make_cmodel
 from codegen.plan import make_plan
 from codegen.preprocess import PRESETS, to_int8
 from codegen.qemu import run_qemu
@@ -100,6 +103,20 @@ def test_make_firmware_runs_on_the_board(folder: Path, tmp_path: Path) -> None:
     flat = images.reshape(len(images), -1)
     result = run_qemu(elf, load_board(BOARD), flat, tmp_path / "run", 60.0)
     assert np.array_equal(result.output.reshape(-1), simulate.run(graph, images).reshape(-1))
+
+
+@weights
+@has("make")
+@has("arm-none-eabi-gcc")
+def test_constants_take_what_is_said_before_they_are_compiled(folder: Path, tmp_path: Path) -> None:
+    make(folder, "library")
+    objects = [*(folder / "build" / "arm-runner").rglob("*.o")]
+    constants = [elf_sizes(path) for path in objects if re.search("_(weights|binary)$", path.stem)]
+    said = constant_bytes(make_cmodel(make_plan(TINY["v1"](), "cortex-m4"), "v1"))
+    assert (said.weights, said.tables) == (
+        sum(sizes.weights for sizes in constants),
+        sum(sizes.rodata for sizes in constants),
+    )
 
 
 @has("arm-none-eabi-gcc")
