@@ -23,7 +23,7 @@ from codegen.ops.window import im2col, pad, taps
 from codegen.quant.covariance import Covariance, Full, LowRank
 from codegen.quant.weights import Layer, Matrix
 
-WINDOWS, DEPTHWISE_WINDOWS = 2000, 200
+WINDOWS, DEPTHWISE_WINDOWS = 8192, 200
 """So many windows of a picture are looked at in a convolution, or as many as it has inputs if these
 are more; and in a depthwise layer: nine weights need no more."""
 
