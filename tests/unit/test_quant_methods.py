@@ -200,8 +200,9 @@ class TestRounding:
 
     @pytest.mark.parametrize("node", some_layers(), ids=lambda node: node.name)
     def test_of_large_maps_a_sample_of_windows_with_their_outputs(
-        self, node: Conv | Depthwise
+        self, node: Conv | Depthwise, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr("codegen.quant.moments.WINDOWS", 2000)
         inputs = node.weight.shape[3] if isinstance(node, Conv) else node.weight.shape[2]
         node = replace(node, stride=(2, 2), bounds=Bounds())
         x, q = RNG.integers(-128, 128, (7, 150, 98, inputs)).astype(np.int8), QParams(0.5, 3)
