@@ -295,9 +295,15 @@ class GraphMaker:
         return self._append(Mul(title, (name, gate), out, True, self._bounds()))
 
     def separable(self, x: str) -> str:
-        """A pointwise layer, a depthwise one of any kernel, and another pointwise one."""
+        """A pointwise layer, a depthwise one of any kernel, and another pointwise one.
+
+        Between the first two there may be a function, read by others too.
+        """
         depthwise = self.depthwise if self.rng.random() < 0.7 else self.depthwise_5x5
-        return self.pointwise(depthwise(self.pointwise(x)))
+        wide = self.pointwise(x)
+        if self.rng.random() < 0.3:
+            wide = self.lookup(wide)
+        return self.pointwise(depthwise(wide))
 
     def residual(self, name: str) -> str:
         """An inverted residual block whose input has a third reader."""

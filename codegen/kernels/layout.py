@@ -1,6 +1,7 @@
 """How the dsp family keeps activations: planar rows of bytes, and pairs for the matrix product.
 
-**Planar rows** lie between a matrix product and the depthwise layer that reads it. A row is one
+**Planar rows** lie between a matrix product and the depthwise layer that reads it, or the table of
+a function between them. A row is one
 plane for each channel; a plane holds the row's pixels as bytes ``u = q + 128``, four to a word in
 the order 0, 2, 1, 3, so that UXTB16 gives two neighbours and UXTB16 with ROR #8 the next two.
 The bytes between two planes are padding for both: right of the one, left of the other. They hold
@@ -30,7 +31,7 @@ class Planar:
     """
 
     shape: Shape
-    pads: Pads
+    pads: Pads = Pads()
 
     @property
     def lead(self) -> int:

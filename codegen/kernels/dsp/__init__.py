@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from codegen.ir import Graph, Node, Pads, Shape
+from codegen.ir import Graph, Node, Shape
 from codegen.kernels.base import (
     INPUTS,
     OUTPUT_ROW,
@@ -23,7 +23,8 @@ from codegen.kernels.base import (
     RowPlan,
     Variant,
 )
-from codegen.kernels.dsp import depthwise, gather, product
+from codegen.kernels.dsp import depthwise, gather, planes, product
+from codegen.kernels.dsp.lookup import LookupWords
 from codegen.kernels.layout import Planar, half_of, pairs_bytes
 from codegen.ops import Conv, Depthwise
 
@@ -96,28 +97,9 @@ class _Product(_Gather):
         width = graph.tensors[conv.output].shape[1] // part[1]
         x, y = graph.q(conv.inputs[0]).zero_point, graph.q(conv.output).zero_point
         return (
-            *(() if part[0] else self._gaps(rows.planar_out, rows, y + 128, height)),
+            *(() if part[0] else planes.gaps(rows, y, height)),
             *product.calls(graph, conv, order, x + stored, (height, width), rows, part[0] * width),
         )
-
-    def _gaps(
-        self, planar: Planar | None, rows: RowPlan, zero: int, height: int
-    ) -> tuple[KernelCall, ...]:
-        """The call that fills the padding between the planes of new rows of the output."""
-        if planar is None or not (planar.pads.left or planar.pads.right):
-            return ()
-        parameters: Parameters = {
-            "channels": planar.shape[2],
-            "width": planar.shape[1] // 4 * 4,
-            "plane": planar.plane,
-            "lead": planar.lead,
-            "slots": rows.slots_out or planar.shape[0],
-            "rows": height,
-            "row_bytes": planar.row_bytes,
-            "zero": zero,
-        }
-        label = f"{planar.shape[2]}x{planar.plane}"
-        return (KernelCall(parameters, (), False, "gaps", label, operands=(OUTPUT_ROW, ROW)),)
 
 
 def _label(node: Conv | Depthwise, shape: Shape) -> str:
@@ -204,24 +186,13 @@ class _PlanarDepthwise(_Gather):
 
     op = Depthwise.op
 
-    def _refuses(self, graph: Graph, node: Depthwise) -> str | None:
-        before = graph.producer(node.inputs[0])
-        if not isinstance(before, Conv) or product.refuses(graph, before):
-            return "its input is not made by a matrix product"
-        if len(graph.consumers(node.inputs[0])) != 1:
-            return "its input is read by other layers"
-        return depthwise.refuses(node, graph.q(node.inputs[0]).zero_point)
-
     def _order(self, graph: Graph, node: Node) -> tuple[int, ...]:
         channels = graph.tensors[node.output].shape[2]
         return (*range(channels), *[gather.FILLER] * (channels % 2))
 
     def planar_input(self, graph: Graph, node: Node) -> Planar:
         assert isinstance(node, Depthwise)
-        (shape,), q, pads = graph.shapes(node), graph.q(node.inputs[0]), node.pads
-        if depthwise.skips_padding(node, q, shape[1], graph.tensors[node.output].shape[1]):
-            pads = Pads(pads.top, 0, pads.bottom, 0)
-        return Planar(shape, pads)
+        return planes.layout(graph, node)
 
     def flash_bytes(self, graph: Graph, node: Node) -> int:
         assert isinstance(node, Depthwise)
@@ -287,7 +258,7 @@ class DepthwiseProduct(_Product, _PlanarDepthwise):
             return "no pointwise layer follows"
         if reason := product.refuses(graph, after[0]):
             return f"the pointwise layer behind it: {reason}"
-        return self._refuses(graph, node)
+        return planes.refuses(graph, node)
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Depthwise)
@@ -307,7 +278,7 @@ class DepthwiseAlone(_PlanarDepthwise):
 
     def refuses(self, graph: Graph, node: Node) -> str | None:
         assert isinstance(node, Depthwise)
-        return self._refuses(graph, node)
+        return planes.refuses(graph, node)
 
     def calls(self, graph: Graph, node: Node, rows: RowPlan) -> tuple[KernelCall, ...]:
         assert isinstance(node, Depthwise)
@@ -326,4 +297,9 @@ class DepthwiseAlone(_PlanarDepthwise):
         return self._depthwise(graph, node, rows), unpack
 
 
-KERNELS: tuple[Kernel, ...] = (DepthwiseProduct(), DepthwiseAlone(), Convolution())
+KERNELS: tuple[Kernel, ...] = (
+    DepthwiseProduct(),
+    DepthwiseAlone(),
+    Convolution(),
+    LookupWords(),
+)
