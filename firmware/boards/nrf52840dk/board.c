@@ -11,6 +11,9 @@
 #define NVMC_ICACHECNF 0x4001E540u
 #define P0_OUTSET 0x50000508u
 #define P0_DIRSET 0x50000518u
+#define P0_PIN_CNF 0x50000700u
+
+#define PIN_CNF_INPUT_PULL_UP (3u << 2) /* and its buffer connected, unlike after a reset */
 
 enum { TXD = 6, RXD = 8 };
 
@@ -20,6 +23,7 @@ void board_init(void) {
     (void)reg_becomes(CLOCK_EVENTS_HFCLKSTARTED, 1, 1);
     *reg(P0_OUTSET) = 1u << TXD;
     *reg(P0_DIRSET) = 1u << TXD;
+    *reg(P0_PIN_CNF + 4u * RXD) = PIN_CNF_INPUT_PULL_UP;
     *reg(UART_PSELTXD) = TXD;
     *reg(UART_PSELRXD) = RXD;
 }

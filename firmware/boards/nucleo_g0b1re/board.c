@@ -1,7 +1,8 @@
 /* 64 MHz (2 wait states, prefetch, instruction cache): the PLL on the 16 MHz oscillator of the
  * chip; USART2 on PA2 and PA3, the ST-LINK's serial port (UM2324 6.8). Registers: RM0444 3.7.1
  * "FLASH_ACR", 5.4 "RCC registers"; wait states: 3.3.4; alternate function 1: STM32G0B1 data sheet,
- * table 13. */
+ * table 13. Prefetch fails where code branches between the banks of the flash (errata sheet ES0548
+ * 2.2.10); here all code lies at the start of the first, of 256 KB. */
 #include "board.h"
 #include "stm32_gpio.h"
 

@@ -2,11 +2,12 @@
  * MHz oscillator of the chip, buses at 200 MHz and 100 MHz; the core's caches; USART3 on PD8 and
  * PD9, the ST-LINK's serial port (UM1974 6.9). Registers: RM0433 4.9.1 "FLASH_ACR", 6.8 "PWR
  * registers", 8.7 "RCC registers"; wait states: 4.3.8 table 17; alternate function 7: STM32H743
- * data sheet, table 11. */
+ * data sheet, table 11; AXI SRAM: errata sheet ES0392 2.2.9. */
 #include "board.h"
 #include "m7_caches.h"
 #include "stm32_gpio.h"
 
+#define AXI_TARG7_FN_MOD 0x51008108u
 #define FLASH_ACR 0x52002000u
 #define GPIOD 0x58020C00u
 #define RCC_CR 0x58024400u
@@ -22,7 +23,10 @@
 #define PWR_CSR1 0x58024804u
 #define PWR_CR3 0x5802480Cu
 #define PWR_D3CR 0x58024818u
+#define DBGMCU_IDC 0x5C001000u
 
+#define READ_ISS_OVERRIDE 1u
+#define REVISION_V 0x2000u
 #define CR_PLL1ON (1u << 24)
 #define CR_PLL1RDY (1u << 25)
 #define CSR1_ACTVOSRDY (1u << 13)
@@ -54,7 +58,15 @@ static void start_clock(void) {
     }
 }
 
+/* Before revision V, overlapping reads of AXI SRAM may give wrong data: one at a time. */
+static void correct_axi_sram(void) {
+    if (*reg(DBGMCU_IDC) >> 16 < REVISION_V) {
+        *reg(AXI_TARG7_FN_MOD) = READ_ISS_OVERRIDE;
+    }
+}
+
 void board_init(void) {
+    correct_axi_sram();
     start_clock();
     m7_enable_caches();
     *reg(RCC_AHB4ENR) |= 1u << 3;   /* GPIOD */

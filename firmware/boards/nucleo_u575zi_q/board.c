@@ -32,6 +32,7 @@
 
 static void start_clock(void) {
     *reg(RCC_AHB3ENR) |= 1u << 2; /* PWR */
+    (void)*reg(RCC_AHB3ENR);      /* the clock is there two cycles later */
     *reg(PWR_VOSR) |= VOSR_VOS_RANGE1;
     (void)reg_becomes(PWR_VOSR, VOSR_VOSRDY, VOSR_VOSRDY);
     *reg(RCC_PLL1CFGR) = PLL1CFGR_MSI_TO_R; /* the booster has its clock from here */

@@ -1,9 +1,11 @@
 /* 125 MHz: the PLL on the 12 MHz crystal; UART0 on GPIO0 and GPIO1. Registers: RP2040 data sheet
  * 2.14.3 "RESETS", 2.15.7 "CLOCKS", 2.16.7 "XOSC", 2.18.4 "PLL", 2.19.6 "IO_BANK0"; 2.1.2 for the
- * alias that clears bits. boot2.S has made the flash readable. */
+ * aliases that set and clear bits. boot2.S has made the flash readable. A debugger resets the core
+ * alone, so that clocks and peripherals may be as another program left them. */
 #include "board.h"
 #include "registers.h"
 
+#define SETS_BITS 0x2000u
 #define CLEARS_BITS 0x3000u
 
 #define CLK_REF_CTRL 0x40008030u
@@ -36,7 +38,8 @@
 #define CLK_PERI_ENABLE (1u << 11)
 #define FUNCTION_UART 2u
 
-static void leave_reset(uint32_t blocks) {
+static void restart(uint32_t blocks) {
+    *reg(RESETS_RESET + SETS_BITS) = blocks;
     *reg(RESETS_RESET + CLEARS_BITS) = blocks;
     (void)reg_becomes(RESETS_DONE, blocks, blocks);
 }
@@ -47,7 +50,9 @@ static void start_clock(void) {
     (void)reg_becomes(XOSC_STATUS, STABLE_OR_LOCKED, STABLE_OR_LOCKED);
     *reg(CLK_REF_CTRL) = 2; /* the crystal */
     (void)reg_becomes(CLK_REF_SELECTED, 1u << 2, 1u << 2);
-    leave_reset(RESET_PLL_SYS);
+    *reg(CLK_SYS_CTRL + CLEARS_BITS) = 1; /* clk_ref, while the PLL is off */
+    (void)reg_becomes(CLK_SYS_SELECTED, 1u << 0, 1u << 0);
+    restart(RESET_PLL_SYS);
     *reg(PLL_SYS_CS) = 1;
     *reg(PLL_SYS_FBDIV) = 125; /* 12 MHz * 125 / 6 / 2 */
     *reg(PLL_SYS_PWR + CLEARS_BITS) = PLL_PWR_PD_AND_VCOPD;
@@ -61,7 +66,7 @@ static void start_clock(void) {
 
 void board_init(void) {
     start_clock();
-    leave_reset(RESET_IO_BANK0 | RESET_PADS_BANK0 | RESET_UART0);
+    restart(RESET_IO_BANK0 | RESET_PADS_BANK0 | RESET_UART0);
     *reg(GPIO0_CTRL) = FUNCTION_UART;
     *reg(GPIO1_CTRL) = FUNCTION_UART;
 }
