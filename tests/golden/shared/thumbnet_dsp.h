@@ -32,6 +32,14 @@ static inline uint32_t thumbnet_word(const int8_t *x)
     return ((const unaligned *)(const void *)x)->word;
 }
 
+static inline void thumbnet_put_word(int8_t *y, uint32_t word)
+{
+    typedef struct {
+        uint32_t word;
+    } __attribute__((packed, may_alias)) unaligned;
+    ((unaligned *)(void *)y)->word = word;
+}
+
 /* Three words, and the address behind them: loads in a row take a cycle each. */
 static inline const int8_t *thumbnet_words3(const int8_t *x, uint32_t *a, uint32_t *b,
                                               uint32_t *c)
@@ -94,6 +102,13 @@ static inline uint32_t thumbnet_word(const int8_t *x)
            (uint32_t)(uint8_t)x[2] << 16 | (uint32_t)(uint8_t)x[3] << 24;
 }
 
+static inline void thumbnet_put_word(int8_t *y, uint32_t word)
+{
+    for (int32_t i = 0; i < 4; ++i) {
+        y[i] = (int8_t)(uint8_t)(word >> 8 * i);
+    }
+}
+
 static inline const int8_t *thumbnet_words3(const int8_t *x, uint32_t *a, uint32_t *b,
                                               uint32_t *c)
 {
@@ -134,5 +149,12 @@ static inline uint32_t thumbnet_sxtb16_ror24(uint32_t x)
     return thumbnet_sxtb16(x >> 24 | x << 8);
 }
 #endif
+
+/* The entries of four bytes in a table. */
+static inline uint32_t thumbnet_entries(uint32_t x, const uint8_t *table)
+{
+    return table[x & 255u] | (uint32_t)table[x >> 8 & 255u] << 8 |
+           (uint32_t)table[x >> 16 & 255u] << 16 | (uint32_t)table[x >> 24] << 24;
+}
 
 #endif
