@@ -4,6 +4,7 @@
  */
 #include <stdbool.h>
 
+#include "board.h"
 #include "clock.h"
 #include "startup.h"
 #include "systick.h"
@@ -16,12 +17,14 @@
 #define DWT_UNLOCK 0xC5ACCE55u
 #define DWT_CTRL_CYCCNTENA 1u
 
-static bool has_dwt;
+static uint32_t (*counter)(void); /* of 32 bits; none: SysTick */
 static uint32_t last_count;
-static uint32_t dwt_wraps;
+static uint32_t wraps;
 static volatile uint32_t tick_wraps;
 
 void systick_handler(void) { tick_wraps++; }
+
+static uint32_t dwt_cycles(void) { return DWT_CYCCNT; }
 
 /* Asked by trying: emulators, and cores without trace, have the addresses but no counter. */
 static bool start_dwt(void) {
@@ -38,22 +41,26 @@ static bool start_dwt(void) {
 }
 
 void clock_start(void) {
-    has_dwt = start_dwt();
-    if (!has_dwt) {
+    if (board_cycles) {
+        counter = board_cycles;
+    } else if (start_dwt()) {
+        counter = dwt_cycles;
+    } else {
         systick_start();
     }
 }
 
-static uint64_t dwt_cycles(void) {
-    const uint32_t count = DWT_CYCCNT;
+uint64_t clock_cycles(void) {
+    if (!counter) {
+        return systick_ticks(&tick_wraps);
+    }
+    const uint32_t count = counter();
     if (count < last_count) {
-        dwt_wraps++;
+        wraps++;
     }
     last_count = count;
-    return ((uint64_t)dwt_wraps << 32) | count;
+    return ((uint64_t)wraps << 32) | count;
 }
-
-uint64_t clock_cycles(void) { return has_dwt ? dwt_cycles() : systick_ticks(&tick_wraps); }
 
 uint64_t clock_microseconds(void) {
     const uint64_t cycles = clock_cycles();

@@ -1,4 +1,5 @@
-/* Cycles of the core, by DWT's counter where there is one that counts, else by SysTick. */
+/* Cycles of the core: by the board's own counter, else DWT's where there is one that counts, else
+ * by SysTick. */
 #ifndef THUMBNET_CLOCK_H
 #define THUMBNET_CLOCK_H
 
