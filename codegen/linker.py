@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from codegen.boards import Board, Region, RegionKind
+from codegen.boards import Board, Region, RegionKind, list_boards, load_board
 from codegen.elf import WeightArray
 from codegen.errors import ThumbnetError
 from codegen.render import render_template
@@ -191,10 +191,18 @@ def _hottest(arrays: tuple[WeightArray, ...], room: int) -> tuple[str, ...]:
 
 
 def _too_large(board: Board, what: str, need: int, room: int, where: str) -> ThumbnetError:
+    others = map(load_board, list_boards())
+    emulated = [b.name for b in others if b.qemu_machine and _largest(b) >= need]
+    hint = f" (in QEMU: {' or '.join(emulated)})" if board.qemu_machine and emulated else ""
     return ThumbnetError(
         f"{board.title}: the {what} need {need} bytes, {room} are left in {where} "
-        f"({need - room} too many); use a smaller model or a board with more memory"
+        f"({need - room} too many); use a smaller model or a board with more memory{hint}"
     )
+
+
+def _largest(board: Board) -> int:
+    """Bytes of the board's largest memory."""
+    return max(region.length for region in board.regions)
 
 
 def linker_script(board: Board, layout: Layout) -> str:
