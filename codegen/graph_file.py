@@ -34,11 +34,11 @@ _CLASSES: dict[str, type] = {
 
 def save_graph(graph: Graph, path: Path) -> None:
     """Writes ``graph`` to ``path`` (an .npz file)."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     text = json.dumps({"format": FORMAT, "graph": _encode(graph, arrays)}, separators=(",", ":"))
     document = np.frombuffer(text.encode(), np.uint8)
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, graph=document, **arrays)
+        np.savez_compressed(file, graph=document, **arrays)
 
 
 def load_graph(path: Path) -> Graph:
