@@ -23,6 +23,9 @@ LARGEST_BATCH = 64
 
 _SILENT = 4
 
+WRONG_OPTIMIZERS = ["Pad_Fusion"]
+"""Versions 1.20 to 1.24, at least, move the zeros of a Pad into pools that do not count them."""
+
 onnxruntime.disable_telemetry_events()
 
 
@@ -193,7 +196,10 @@ def _session(
     options.inter_op_num_threads = 1
     try:
         return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=WRONG_OPTIMIZERS,
         )
     except Exception as error:  # onnxruntime has no common class for its exceptions
         raise ThumbnetError(

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from codegen.errors import ThumbnetError
 from codegen.ir import FloatArray, Graph
 from codegen.onnx_import import ImportedModel, import_onnx
-from codegen.onnx_runtime import FloatModel
+from codegen.onnx_runtime import WRONG_OPTIMIZERS, FloatModel
 from codegen.ops import OPS, MaxPool, Pad
 from codegen.passes import simplify
 from codegen.simulate_float import run_float
@@ -105,7 +105,9 @@ def session_output(path: Path, imported: ImportedModel, images: FloatArray) -> F
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path.read_bytes(), options)
+    session = onnxruntime.InferenceSession(
+        path.read_bytes(), options, disabled_optimizers=WRONG_OPTIMIZERS
+    )
     source = session.get_inputs()[0]
     results = []
     for image in images:
